@@ -1,16 +1,22 @@
 /** The relay, wired. */
 import { setMaxListeners } from 'node:events';
+import { isClosed } from './admin/access.js';
 import { connectionsMax } from './admin/connections.js';
 import { type Check, startAdmin } from './admin/server.js';
+import { LiveSettings } from './config/live-settings.js';
+import type { Loaded } from './config/load.js';
+import type { Changes } from './config/reload-decision.js';
+import { Reloader } from './config/reloader.js';
+import type { Reading } from './config/settings-source.js';
 import { createDnsLookup } from './delivery/dns.js';
 import { goneChecks } from './delivery/gone-endpoints.js';
-import { LiveEndpoint } from './delivery/live-endpoint.js';
-import { createSender } from './delivery/send.js';
-import { Worker } from './delivery/worker.js';
+import { Workers } from './delivery/workers.js';
 import { fewOpenFiles, spareOpenFiles } from './doctor/open-files.js';
 import { type Chance, type Clock, untilAborted } from './lib/clock.js';
+import type { Hangups } from './lib/hangups.js';
 import { Lifecycle } from './lib/lifecycle.js';
 import { VERSION } from './lib/version.js';
+import type { ReloadResult } from './model/reload.js';
 import type { Settings } from './model/vocabulary.js';
 import type { Outbox } from './outbox/outbox.js';
 import { Partition } from './partition/partition.js';
@@ -46,9 +52,12 @@ const SLOW_START_MS = 1_000;
 const LOST_LINES_MAX = 10_000;
 
 export interface RelayParts {
-  readonly settings: Settings;
-  /** The file that the settings came from; for the log. */
-  readonly file: string;
+  /** The configuration at the start. */
+  readonly loaded: Loaded;
+  /** Loads the configuration again. */
+  readonly read: () => Promise<Reading>;
+  /** Asks for reloads. */
+  readonly hangups: Pick<Hangups, 'listen'>;
   /** Where the log goes. */
   readonly output: BufferedOutput;
   /** What is wrong with the process. */
@@ -59,6 +68,7 @@ export interface RelayParts {
 
 /** Everything that the parts of the relay share. */
 interface Wiring extends RelayParts {
+  readonly settings: LiveSettings;
   readonly metrics: Metrics;
   readonly events: Events;
   readonly lifecycle: Lifecycle;
@@ -75,9 +85,10 @@ interface Wiring extends RelayParts {
  * null. When it cannot start it resolves, everything put away, with the error, which is in the log.
  */
 export async function runRelay(parts: RelayParts, stop: AbortSignal): Promise<Error | null> {
-  const { settings, clock } = parts;
-  const metrics = new Metrics(settings);
-  const events = openEvents(parts, metrics);
+  const { clock } = parts;
+  const settings = new LiveSettings(parts.loaded.settings);
+  const metrics = new Metrics(settings.current);
+  const events = openEvents({ ...parts, log: settings.current.log }, metrics);
   const lifecycle = new Lifecycle(clock, (name, error) => events.relay.cleanUpFailed(name, error));
   const grace = new AbortController();
   // Each endpoint listens to it.
@@ -87,15 +98,16 @@ export async function runRelay(parts: RelayParts, stop: AbortSignal): Promise<Er
     const locators = new Locators(clock, events.source);
     lifecycle.onStop('locators', async () => locators.close());
     const graceOver = grace.signal;
-    await start({ ...parts, metrics, events, lifecycle, serverClock, locators, stop, graceOver });
+    const shared = { settings, metrics, events, lifecycle, serverClock, locators };
+    await start({ ...parts, ...shared, stop, graceOver });
     await untilAborted(stop);
-    events.relay.stopping(String(stop.reason), settings.shutdown.graceMs);
+    events.relay.stopping(String(stop.reason), settings.current.shutdown.graceMs);
     return null;
   } catch (error) {
     events.relay.failed(error);
     return error as Error;
   } finally {
-    const cancelGrace = clock.after(settings.shutdown.graceMs, () => grace.abort());
+    const cancelGrace = clock.after(settings.current.shutdown.graceMs, () => grace.abort());
     await lifecycle.stop();
     cancelGrace();
   }
@@ -104,12 +116,12 @@ export async function runRelay(parts: RelayParts, stop: AbortSignal): Promise<Er
 /** Each part refers to those above it alone. They start in the order of dependence; what starts last stops first. */
 async function start(wiring: Wiring): Promise<void> {
   const { settings, metrics, events, serverClock, clock, chance } = wiring;
-  const { databases } = settings.redis;
-  const routing = new Routing(settings.routes, ...ownPrefixesOf(settings));
-  const topology = topologyOf(settings.redis, wiring.locators);
+  const { redis } = settings.current;
+  const routing = new Routing(() => settings.current.routes, ...ownPrefixesOf(settings.current));
+  const topology = topologyOf(redis, wiring.locators);
   const stores = createStores(wiring);
   const partition = new Partition({
-    databases,
+    databases: redis.databases,
     routing,
     stores,
     serverClock,
@@ -119,16 +131,20 @@ async function start(wiring: Wiring): Promise<void> {
     chance,
   });
   const listeners = createListeners(wiring, topology, partition);
-  const endpoints = createEndpoints(wiring, stores.outbox);
-  const workers = endpoints.map(({ worker }) => worker);
+  const workers = createWorkers(wiring, stores.outbox);
   const checks = () => [
     ...listeners.checks(),
     ...stores.checks(),
     ...sentinelChecks(wiring.locators),
-    ...goneChecks(workers),
+    ...goneChecks(workers.gone),
   ];
+  const reloader = createReloader(wiring, (changes, isAsked) => {
+    workers.apply(changes, isAsked);
+    stores.reconfigure();
+    if (changes.haveRoutes) partition.reroute();
+  });
   // First, and closed last: probes are answered while others start and stop.
-  await openAdmin(wiring, checks);
+  await openAdmin(wiring, checks, () => reloader.reload('api'));
   metrics.watchProcess(VERSION);
   metrics.watchPrimaries(() => listeners.coverage);
   metrics.watchOutbox((endpoint) => stores.outbox.depth(endpoint));
@@ -137,17 +153,61 @@ async function start(wiring: Wiring): Promise<void> {
     () => partition.tracked(),
   );
   stores.start();
-  startDelivery(wiring, stores.outbox, endpoints);
+  startDelivery(wiring, stores.outbox, workers);
   startPartition(wiring, partition);
   startReplicas(wiring, topology);
+  startReloads(wiring, reloader);
   // At the same time: what expires while the state is away at the start is captured as well.
   const cancel = clock.after(SLOW_START_MS, () => events.relay.waiting(checks()));
   await Promise.all([startListeners(wiring, listeners), stores.usable()]).finally(cancel);
   if (!wiring.stop.aborted) events.relay.started();
 }
 
-async function openAdmin(wiring: Wiring, partChecks: () => readonly Check[]): Promise<void> {
-  const { settings, metrics, events, lifecycle, stop, file, clock } = wiring;
+/** `follow` makes the parts follow the settings, which have changed. */
+function createReloader(
+  { loaded, read, settings, metrics, events, clock, stop }: Wiring,
+  follow: (changes: Changes, isAsked: boolean) => void,
+): Reloader {
+  return new Reloader({
+    settings,
+    first: loaded,
+    read,
+    apply: (changes, isAsked) => {
+      const { current } = settings;
+      events.relay.setLevel(current.log.level);
+      metrics.follow(current);
+      for (const name of changes.added) {
+        const endpoint = current.endpoints.get(name);
+        if (endpoint !== undefined) events.relay.signing(endpoint);
+      }
+      follow(changes, isAsked);
+      void warnOfFewOpenFiles(current, events);
+    },
+    events: events.reload,
+    onInternalError: (error) => events.state.internalError('reload', error),
+    clock,
+    stop,
+  });
+}
+
+function startReloads({ hangups, lifecycle }: Wiring, reloader: Reloader): void {
+  reloader.start();
+  lifecycle.onStop('reload', () => reloader.stop());
+  hangups.listen(() => void reloader.reload('signal'));
+}
+
+async function warnOfFewOpenFiles({ endpoints }: Settings, events: Events): Promise<void> {
+  const few = await fewOpenFiles([...endpoints.values()]);
+  if (few !== null) events.relay.fewOpenFiles(few.text, few.advice);
+}
+
+async function openAdmin(
+  wiring: Wiring,
+  partChecks: () => readonly Check[],
+  reload: () => Promise<ReloadResult>,
+): Promise<void> {
+  const { metrics, events, lifecycle, stop, loaded, clock } = wiring;
+  const settings = wiring.settings.current;
   const checks = (): Check[] => {
     const running: Check = { name: 'running', problem: stop.aborted ? 'shutting down' : null };
     return [...partChecks(), running];
@@ -156,6 +216,8 @@ async function openAdmin(wiring: Wiring, partChecks: () => readonly Check[]): Pr
   const admin = await startAdmin({
     listen: settings.admin.listen,
     checks,
+    page: () => wiring.settings.current.admin.page,
+    reload,
     metrics: () => metrics.text(clock.turn),
     metricsType: metrics.contentType,
     clock,
@@ -164,73 +226,57 @@ async function openAdmin(wiring: Wiring, partChecks: () => readonly Check[]): Pr
     onError: (error) => events.relay.connectionNotAccepted(error),
   });
   lifecycle.onStop('admin', () => admin.close());
-  events.relay.starting(VERSION, file, settings, admin.address);
-  const few = await fewOpenFiles(endpoints);
-  if (few !== null) events.relay.fewOpenFiles(few.text, few.advice);
+  events.relay.starting(VERSION, loaded.file, settings, admin.address);
+  const { page } = settings.admin;
+  if (page.enabled && isClosed(page, admin.address)) events.relay.apiClosed();
+  await warnOfFewOpenFiles(settings, events);
 }
 
-/** An endpoint's files, and the worker that delivers to it. */
-interface RunningEndpoint {
-  readonly live: LiveEndpoint;
-  readonly worker: Worker;
-}
-
-function createEndpoints(
+function createWorkers(
   { settings, events, serverClock, clock, chance }: Wiring,
   outbox: Outbox,
-): readonly RunningEndpoint[] {
-  const lookup = createDnsLookup(clock);
-  const maxAgesMs = new Map(
-    settings.routes.flatMap(({ name, maxAgeMs }) => (maxAgeMs === null ? [] : [[name, maxAgeMs]])),
+): Workers {
+  const maxAgesMs = settings.derive(
+    ({ routes }) => new Map(routes.map(({ name, maxAgeMs }) => [name, maxAgeMs])),
   );
-  return Array.from(settings.endpoints.values(), (endpoint) => {
-    const live = new LiveEndpoint(endpoint, events.delivery, clock);
-    const current = () => live.current;
-    const worker = new Worker({
-      endpoint,
-      current,
-      sender: createSender(current, clock, lookup),
-      outbox,
-      maxAgesMs,
-      events: events.delivery,
-      serverNowMs: () => serverClock.nowMs(),
-      clock,
-      chance,
-    });
-    return { live, worker };
+  return new Workers({
+    endpoints: () => settings.current.endpoints,
+    graceMs: () => settings.current.shutdown.graceMs,
+    lookup: createDnsLookup(clock),
+    outbox,
+    maxAgeMs: (route) => maxAgesMs().get(route) ?? null,
+    events: events.delivery,
+    serverNowMs: () => serverClock.nowMs(),
+    clock,
+    chance,
   });
 }
 
 function startDelivery(
   { settings, events, lifecycle, graceOver }: Wiring,
   outbox: Outbox,
-  endpoints: readonly RunningEndpoint[],
+  workers: Workers,
 ): void {
   lifecycle.onStop('outbox', async () => {
     const lost = await outbox.close();
     for (const delivery of lost.slice(0, LOST_LINES_MAX)) events.outbox.lost(delivery);
     events.relay.stopped(lost.length);
   });
-  for (const { live, worker } of endpoints) {
-    live.start();
-    lifecycle.onStop(`files of endpoint ${worker.endpoint}`, () => live.stop());
-    worker.start();
-  }
-  const workers = endpoints.map(({ worker }) => worker);
+  workers.start();
   lifecycle.onStop(
     'delivery',
     async () => {
-      if (!outbox.durable) await Promise.all(workers.map((worker) => worker.drained(graceOver)));
-      await Promise.all(workers.map((worker) => worker.stop(graceOver)));
+      if (!outbox.durable) await workers.drained(graceOver);
+      await workers.stop(graceOver);
       events.delivery.flush();
     },
-    settings.shutdown.graceMs + BREAK_OFF_MS,
+    () => settings.current.shutdown.graceMs + BREAK_OFF_MS,
   );
 }
 
 function startPartition({ settings, lifecycle, graceOver }: Wiring, partition: Partition): void {
   partition.start();
-  const msMax = settings.shutdown.graceMs + BREAK_OFF_MS;
+  const msMax = () => settings.current.shutdown.graceMs + BREAK_OFF_MS;
   lifecycle.onStop('capture', () => partition.stop(graceOver), msMax);
   lifecycle.onStop('standby', () => partition.stopListening());
 }
@@ -257,7 +303,7 @@ function createListeners(wiring: Wiring, topology: Topology, partition: Partitio
     topology,
     follow,
     onUnknown: (error, retryInMs) =>
-      events.source.redisUnavailable(placeOf(wiring.settings.redis), error, retryInMs),
+      events.source.redisUnavailable(placeOf(wiring.settings.current.redis), error, retryInMs),
     clock,
     chance,
   });
@@ -270,10 +316,12 @@ function ownPrefixesOf({ redis, state: { prefix } }: Settings): readonly string[
 }
 
 function createListener(
-  { settings, events, clock, chance, locators }: Wiring,
+  wiring: Wiring,
   { locator, slots }: WatchedPrimary,
   serverClock: ServerClock,
 ): Listener {
+  const { events, clock, chance, locators } = wiring;
+  const settings = wiring.settings.current;
   const { kind, prefix } = settings.state;
   const ownPrefixIn = () => ownKeyPrefixIn(prefix, tagOf(slots.first ?? 0));
   const { redis } = settings;

@@ -4,6 +4,7 @@ import { fstatSync } from 'node:fs';
 import { constants } from 'node:os';
 import { format } from 'node:util';
 import { unforeseenText } from './lib/exhaustion.js';
+import { Hangups } from './lib/hangups.js';
 import { isColored } from './lib/terminal.js';
 import { messageOf } from './model/errors.js';
 import { BufferedOutput } from './telemetry/buffered-output.js';
@@ -12,6 +13,10 @@ import { ProcessReports, reportText } from './telemetry/process-reports.js';
 
 const stop = new AbortController();
 const reports = new ProcessReports();
+// A terminal that is closed sends it twice, through its shell as well: only the first counts.
+const hangups = new Hangups(() => {
+  if (!stop.signal.aborted) stop.abort('SIGHUP');
+});
 
 /** The first asks for a clean stop, the second does not ask. */
 function onSignal(signal: NodeJS.Signals): void {
@@ -20,11 +25,6 @@ function onSignal(signal: NodeJS.Signals): void {
     process.exit(1);
   }
   stop.abort(signal);
-}
-
-/** A terminal that is closed says so twice, through its shell as well: only the first counts. */
-function onHangup(name: NodeJS.Signals): void {
-  if (!stop.signal.aborted) stop.abort(name);
 }
 
 /** Without a listener, SIGUSR1 opens Node's inspector, which shows secrets, and the others kill. */
@@ -61,7 +61,7 @@ const STOPPING = ['SIGTERM', 'SIGINT', 'SIGQUIT', 'SIGPWR', 'SIGXCPU'] as const;
 const exists = (name: string) => name in constants.signals;
 for (const name of UNUSED.filter(exists)) process.on(name, onUnused);
 for (const name of STOPPING.filter(exists)) process.on(name, onSignal);
-process.on('SIGHUP', onHangup);
+process.on('SIGHUP', () => hangups.notify());
 process.on('uncaughtException', onUnforeseen);
 process.on('unhandledRejection', onUnforeseen);
 
@@ -116,6 +116,7 @@ const code = await runCli({
   logOutput,
   reports,
   stop: stop.signal,
+  hangups,
 });
 logOutput.flush();
 if (process.stdout.writableLength > 0) {

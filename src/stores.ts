@@ -1,6 +1,7 @@
 /** Picks where what must survive is kept: in Redis, or in this process. */
 import { hostname } from 'node:os';
 import type { Check } from './admin/server.js';
+import type { LiveSettings } from './config/live-settings.js';
 import type { Deadlines } from './deadlines/deadlines.js';
 import { MemoryDeadlines } from './deadlines/memory-deadlines.js';
 import { RedisDeadlines } from './deadlines/redis-deadlines.js';
@@ -9,13 +10,9 @@ import { type Chance, type Clock, untilAborted } from './lib/clock.js';
 import type { Lifecycle } from './lib/lifecycle.js';
 import { pluralize } from './lib/pluralize.js';
 import { configurationOf } from './model/configuration.js';
-import type {
-  CapturedExpiration,
-  DeadLetter,
-  Settings,
-  StateSettings,
-} from './model/vocabulary.js';
+import type { CapturedExpiration, DeadLetter, StateSettings } from './model/vocabulary.js';
 import { Maintenance } from './outbox/maintenance.js';
+import { MemoryMaintenance } from './outbox/memory-maintenance.js';
 import { MEMORY_OUTBOX_LIMITS, MemoryOutbox } from './outbox/memory-outbox.js';
 import type { Outbox } from './outbox/outbox.js';
 import { Presence } from './outbox/presence.js';
@@ -35,7 +32,7 @@ import type { Values } from './values/values.js';
 import { ANY_SERVER, type ServerCheck, WatchedServer } from './watch/watched-server.js';
 
 export interface StoresParts {
-  readonly settings: Settings;
+  readonly settings: LiveSettings;
   readonly events: Events;
   readonly lifecycle: Lifecycle;
   readonly locators: Locators;
@@ -61,6 +58,8 @@ export interface Stores extends PartitionStores {
   readonly checks: () => readonly Check[];
   /** Seeks the lease, and begins the maintenance; a stop ends both. */
   readonly start: () => void;
+  /** Publishes this replica's configuration, which a reload has changed. */
+  readonly reconfigure: () => void;
   /**
    * Resolves when it can be used for the keys that are watched, or at a stop; rejects when waiting cannot
    * help.
@@ -69,13 +68,20 @@ export interface Stores extends PartitionStores {
 }
 
 export function createStores(parts: StoresParts): Stores {
-  const { settings, events, clock } = parts;
-  switch (settings.state.kind) {
+  const { settings, events, lifecycle, clock } = parts;
+  const { state } = settings.current;
+  switch (state.kind) {
     case 'memory': {
       const onEvicted = (letter: DeadLetter) => events.outbox.deadLetterEvicted(letter);
       const deadlines = new MemoryDeadlines();
       const onCaptured = (captured: readonly CapturedExpiration[]) => deadlines.consume(captured);
       const outbox = new MemoryOutbox(clock, onEvicted, MEMORY_OUTBOX_LIMITS, onCaptured);
+      const maintenance = new MemoryMaintenance({
+        outbox,
+        has: (endpoint) => settings.current.endpoints.has(endpoint),
+        clock,
+        events: events.outbox,
+      });
       return {
         outbox,
         values: new MemoryValues(),
@@ -83,12 +89,16 @@ export function createStores(parts: StoresParts): Stores {
         server: ANY_SERVER,
         openDeadlines: () => deadlines,
         checks: () => [],
-        start: () => undefined,
+        start: () => {
+          maintenance.start();
+          lifecycle.onStop('maintenance', () => maintenance.stop());
+        },
+        reconfigure: () => undefined,
         usable: async () => undefined,
       };
     }
     case 'redis':
-      return createRedisStores(parts, settings.state);
+      return createRedisStores(parts, state);
   }
 }
 
@@ -96,14 +106,16 @@ function createRedisStores(
   { settings, events, lifecycle, locators, clock, chance, stop, graceOver }: StoresParts,
   redisSettings: Extract<StateSettings, { kind: 'redis' }>,
 ): Stores {
-  const { deadLetters, unknownEndpointGraceMs } = redisSettings;
-  const { endpoints } = settings;
+  const { redis } = settings.current;
+  const endpoints = () => settings.current.endpoints;
+  const endpointNames = () => [...endpoints().keys()];
+  const limits = () => limitsOf(settings.current.state);
   const locator = stateLocator(locators, redisSettings);
   const state = new RedisState({
     ...redisSettings,
     locator,
-    databases: settings.redis.databases,
-    endpoints: [...endpoints.keys()],
+    databases: redis.databases,
+    endpoints: endpointNames,
     clock,
     events: events.state,
   });
@@ -113,14 +125,14 @@ function createRedisStores(
   const lease = new RedisLease({
     state,
     replica,
-    configuration: configurationOf(settings),
+    configuration: settings.derive(configurationOf),
     clock,
     onLook: (...found) => events.watch.configurations(prefix, ...found),
   });
   const server = new WatchedServer({
     state,
     lease,
-    keys: settings.redis,
+    keys: redis,
     stateLocator: locator,
     stateDatabase: redisSettings.database,
     events: events.watch,
@@ -136,7 +148,7 @@ function createRedisStores(
     lease,
     clock,
     correct: (timeMs) => waits.correct(timeMs),
-    deadLettersMax: deadLetters.countMax,
+    deadLettersMax: () => limits().countMax,
     onDeadLettersEvicted: (...what) => events.outbox.deadLettersEvicted(...what),
     onPaused: (...what) => events.outbox.paused(...what),
   });
@@ -145,7 +157,7 @@ function createRedisStores(
     state,
     scripts,
     replica,
-    endpoints: [...endpoints.keys()],
+    endpoints: endpointNames,
     clock,
     onReclaimed: (...what) => events.outbox.reclaimed(...what),
   });
@@ -154,8 +166,7 @@ function createRedisStores(
     scripts,
     outbox,
     clock,
-    keepMs: deadLetters.keepMs,
-    graceMs: unknownEndpointGraceMs,
+    limits,
     isClockSteady: () => waits.isClockSteady(),
     events: events.outbox,
   });
@@ -167,8 +178,7 @@ function createRedisStores(
     values: new RedisValues(state, lease),
     lease,
     server,
-    openDeadlines: (onInvalid) =>
-      new RedisDeadlines(state, lease, settings.redis.databases, onInvalid),
+    openDeadlines: (onInvalid) => new RedisDeadlines(state, lease, redis.databases, onInvalid),
     checks: () => [
       { name: 'state', problem: state.problem },
       { name: 'server', problem: server.problem },
@@ -182,10 +192,21 @@ function createRedisStores(
         lifecycle.onStop(name, () => part.stop());
       }
     },
+    reconfigure: () => {
+      lease.reconfigure();
+      presence.announce();
+    },
     usable: async () => {
       await Promise.all([state.ready(stop), Promise.race([server.first(), untilAborted(stop)])]);
     },
   };
+}
+
+/** A reload cannot change the kind of the state. */
+function limitsOf(state: StateSettings) {
+  if (state.kind === 'memory') throw new Error('expected a state in Redis');
+  const { deadLetters, unknownEndpointGraceMs } = state;
+  return { ...deadLetters, graceMs: unknownEndpointGraceMs };
 }
 
 function quarantineCheck(entries: number): Check {

@@ -59,7 +59,7 @@ export async function openOutbox(port) {
     section: 'state',
     prefix: 'expiry-relay',
     databases: [0],
-    endpoints: ['shop'],
+    endpoints: () => ['shop'],
     clock: systemClock,
     events: {
       internalError: nothing,
@@ -78,7 +78,7 @@ export async function openOutbox(port) {
     instance: 'bench',
     clock: systemClock,
     correct: (/** @type {number} */ timeMs) => timeMs,
-    deadLettersMax: 1,
+    deadLettersMax: () => 1,
     onDeadLettersEvicted: nothing,
   });
   await state.ready(new AbortController().signal);

@@ -6,6 +6,7 @@ import {
   HEAD_BYTES_MAX,
   MALFORMED,
   type Request,
+  type RequestHead,
   readHead,
   responseHead,
 } from './http.js';
@@ -52,7 +53,7 @@ export class Connection {
   #phase: Phase = 'asking';
   #head: Buffer = NOTHING;
   #readBytes = 0;
-  #request: Request | null = null;
+  #request: RequestHead | null = null;
   /** The unwritten part of the response; null before the response is known. */
   #rest: Buffer | null = null;
   #cancelLimit = (): void => undefined;
@@ -84,7 +85,8 @@ export class Connection {
   proceed(): void {
     if (this.#rest !== null) return this.#writePiece(this.#rest);
     if (this.#request === null) return;
-    const found = this.#parts.answer(this.#request);
+    const { answer, socket } = this.#parts;
+    const found = answer({ ...this.#request, client: socket.remoteAddress ?? '' });
     if (!(found instanceof Promise)) return this.#writePiece(this.#begin(found));
     this.#enter('deciding');
     void found.then((answer) => {
@@ -124,7 +126,7 @@ export class Connection {
     if (found !== null) this.#asked(found);
   }
 
-  #asked(found: Request | Answer): void {
+  #asked(found: RequestHead | Answer): void {
     this.#head = NOTHING;
     if ('status' in found) this.#begin(found);
     else this.#request = found;

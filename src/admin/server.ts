@@ -3,8 +3,11 @@ import { createServer } from 'node:net';
 import type { Clock } from '../lib/clock.js';
 import { listenOn } from '../lib/http-server.js';
 import { messageOf } from '../model/errors.js';
-import type { ListenAddress } from '../model/vocabulary.js';
+import type { ReloadResult } from '../model/reload.js';
+import type { ListenAddress, PageSettings } from '../model/vocabulary.js';
 import type { AdminLimit } from '../telemetry/metric-labels.js';
+import { Access } from './access.js';
+import { Api } from './api.js';
 import { Connections } from './connections.js';
 import type { Answer, Request } from './http.js';
 import { SharedText } from './shared-text.js';
@@ -20,6 +23,9 @@ export interface Check {
 export interface AdminParts {
   readonly listen: ListenAddress;
   readonly checks: () => readonly Check[];
+  /** Returns the current settings of the API. */
+  readonly page: () => PageSettings;
+  readonly reload: () => Promise<ReloadResult>;
   readonly metrics: () => Promise<string>;
   readonly metricsType: string;
   readonly clock: Clock;
@@ -42,8 +48,10 @@ export async function startAdmin(parts: AdminParts): Promise<AdminServer> {
   const metrics = new SharedText(parts.metrics, clock);
   const metricsAnswer = () =>
     metrics.get().then((body): Answer => ({ status: 200, body, type: metricsType }), failed);
+  let api: Api | null = null;
   const answer = (request: Request) => {
     try {
+      if (api?.has(request)) return api.answer(request).catch(failed);
       return answerTo(request, checks, metricsAnswer);
     } catch (error) {
       return failed(error);
@@ -53,6 +61,8 @@ export async function startAdmin(parts: AdminParts): Promise<AdminServer> {
   // Half-open sockets: a client that half-closes after its request still gets the response.
   const server = createServer({ allowHalfOpen: true }, (socket) => connections.add(socket));
   const address = await listenOn(server, parts.listen, 'admin.listen', onError);
+  const access = new Access({ page: parts.page, address, clock });
+  api = new Api({ access, reload: parts.reload });
   return {
     address,
     close: () =>
@@ -68,8 +78,10 @@ function answerTo(
   checks: AdminParts['checks'],
   metrics: () => Promise<Answer>,
 ): Answer | Promise<Answer> {
-  if (method !== 'GET' && method !== 'HEAD')
-    return { status: 405, body: 'method not allowed: use GET or HEAD\n' };
+  if (method !== 'GET' && method !== 'HEAD') {
+    const body = 'method not allowed: use GET or HEAD\n';
+    return { status: 405, body, headers: { allow: 'GET, HEAD' } };
+  }
   switch (path) {
     case '/livez':
     case '/healthz':
@@ -79,7 +91,7 @@ function answerTo(
     case '/metrics':
       return metrics();
     default:
-      return { status: 404, body: 'not found: /livez, /readyz, /healthz or /metrics\n' };
+      return { status: 404, body: 'not found: /livez, /readyz, /healthz, /metrics or /api/v1/…\n' };
   }
 }
 

@@ -1,4 +1,5 @@
 /** A command's inputs and outputs, passed in so that tests can replace them. */
+import type { Hangups } from '../lib/hangups.js';
 import type { BufferedOutput } from '../telemetry/buffered-output.js';
 import type { ProcessReports } from '../telemetry/process-reports.js';
 
@@ -18,8 +19,10 @@ export interface CliContext {
   readonly logOutput: BufferedOutput;
   /** Problems of the process itself. */
   readonly reports: ProcessReports;
-  /** Aborts on the first SIGTERM, SIGINT, SIGQUIT or SIGHUP; the reason is the signal's name. */
+  /** Aborts on the first SIGTERM, SIGINT or SIGQUIT; the reason is the signal's name. */
   readonly stop: AbortSignal;
+  /** SIGHUP, which only `run` does not take for a stop. */
+  readonly hangups: Hangups;
 }
 
 /** 0: success. 1: the operator must act, as standard error explains. 2: usage error. */

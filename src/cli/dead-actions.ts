@@ -222,7 +222,7 @@ function refusalReason(instances: readonly string[] | undefined): string {
     );
   }
   const names = instances.map((one) => escapeUnprintable(one)).join(', ');
-  return `the endpoint responded 410 and is disabled in ${names}. Restart ${names}, then replay`;
+  return `the endpoint responded 410 and is disabled in ${names}. Send SIGHUP to ${names}, then replay`;
 }
 
 function reportRefused({ stderr }: CliContext, { refused, gone }: Result, { done }: Verb): void {

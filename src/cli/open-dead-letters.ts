@@ -78,7 +78,7 @@ export async function withState<Result>(
     ...settings.state,
     locator: stateLocator(locators, settings.state),
     databases: settings.redis.databases,
-    endpoints: [...settings.endpoints.keys()],
+    endpoints: () => [...settings.endpoints.keys()],
     clock: systemClock,
     events: SILENT,
   });

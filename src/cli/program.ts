@@ -93,8 +93,9 @@ export function createProgram(context: CliContext, done: Done): Command {
       outputError: (text, write) => write(`${errorText(text)}\n`),
     })
     .hook('preAction', (_, command) => {
-      // `run` has logged its errors.
+      // `run` logs its errors, and reloads its configuration.
       if (command.name() === 'run') return;
+      context.hangups.listenForStop();
       context.reports.listen((report) => {
         context.stderr.write(`${PROGRAM}: ${reportText(report)}\n`);
       });

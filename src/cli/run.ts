@@ -1,5 +1,5 @@
 import { runRelay } from '../app.js';
-import { loadSettings } from '../config/load.js';
+import { SettingsSource } from '../config/settings-source.js';
 import { systemChance, systemClock } from '../lib/clock.js';
 import type { LogFormat, LogLevel } from '../model/log-settings.js';
 import type { CommandAction, FileOption } from './context.js';
@@ -13,22 +13,29 @@ export interface RunOptions extends FileOption {
 
 /** Runs the relay until it is stopped. */
 export const run: CommandAction<RunOptions> = async (context, options) => {
-  const { env, cwd, logOutput, reports, stop } = context;
-  const loaded = await loadSettings({ file: options.config, env, cwd });
-  const { file } = loaded;
-  const { level, format } = loaded.settings.log;
-  const settings = {
-    ...loaded.settings,
-    log: { level: options.logLevel ?? level, format: options.logFormat ?? format },
-  };
+  const { env, cwd, logOutput, reports, stop, hangups } = context;
+  const source = new SettingsSource({ file: options.config, env, cwd }, (settings) => {
+    const { level, format } = settings.log;
+    const log = { level: options.logLevel ?? level, format: options.logFormat ?? format };
+    return { ...settings, log };
+  });
+  const loaded = await source.load();
   const failure = await runRelay(
-    { settings, file, output: logOutput, reports, clock: systemClock, chance: systemChance },
+    {
+      loaded,
+      read: () => source.read(),
+      hangups,
+      output: logOutput,
+      reports,
+      clock: systemClock,
+      chance: systemChance,
+    },
     stop,
   );
   if (failure === null) return 0;
   // The log holds the reason, unless it is silent or cannot be written.
   logOutput.flush();
   await systemClock.turn();
-  if (logOutput.isFailing || settings.log.level === 'silent') throw failure;
+  if (logOutput.isFailing || loaded.settings.log.level === 'silent') throw failure;
   return 1;
 };

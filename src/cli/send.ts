@@ -172,7 +172,7 @@ function adviceOf(outcome: Outcome | Prevented, endpoint: Planned['endpoint']): 
 }
 
 function adviceOnStatus({ status, location }: Outcome & { readonly kind: 'rejected' }) {
-  if (status === STATUS_GONE) return 'the relay would disable this endpoint until a restart';
+  if (status === STATUS_GONE) return 'the relay would disable this endpoint until a reload';
   if (status >= 400) return rejectionAdvice(status);
   const where = location === null ? '' : ` (location: ${location})`;
   return `redirects are not followed: correct the URL${where}`;

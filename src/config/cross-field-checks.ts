@@ -249,6 +249,16 @@ function checkRoutes(
   });
 }
 
+/** A user name and a password, or neither. */
+function checkPage(page: Section): Complaint[] {
+  const keys = ['username', 'password_file'];
+  const [missing, ...others] = keys.filter((key) => !isGiven(page, key));
+  if (missing === undefined || others.length > 0) return [];
+  const given = keys.find((key) => key !== missing) ?? '';
+  const wording = mismatch(`${missing} beside ${given}`, { found: 'none' });
+  return [complain(['admin', 'page', given], wording, 'key')];
+}
+
 /** `root`: the value after interpolation, valid or not. */
 export function checkTogether(root: unknown): Complaint[] {
   const file = asMapping(root);
@@ -264,5 +274,6 @@ export function checkTogether(root: unknown): Complaint[] {
     ...checkState(asMapping(file.state) ?? {}),
     ...(endpoints === null ? [] : checkEndpoints(endpoints)),
     ...checkRoutes(asList(file.routes), endpoints),
+    ...checkPage(asMapping(asMapping(file.admin)?.page) ?? {}),
   ];
 }

@@ -69,6 +69,5 @@ export function toEndpoint(
     tls: tlsOf(name, inFile, fromFile),
     proxy: inFile.proxy ?? null,
     allowLinkLocal: inFile.allow_link_local,
-    files: null,
   };
 }

@@ -4,8 +4,8 @@ import { printable } from '../lib/printable.js';
 import { defectNote } from '../lib/text-defect.js';
 import { readCertificates } from './certificates.js';
 import type { Environment } from './interpolate.js';
-import { SECRET_FILE_BYTES_MAX } from './live-files.js';
 import { readText } from './read-file.js';
+import { SECRET_FILE_BYTES_MAX } from './read-secrets.js';
 import { FILE_CHARS_SHOWN_MAX } from './wording.js';
 
 const VARIABLE = 'NODE_EXTRA_CA_CERTS';

@@ -9,25 +9,29 @@ import { withoutEmptyTexts, withoutOwnKeys } from './absent.js';
 import { readListenAddress } from './addresses.js';
 import { parseDocument } from './document.js';
 import { extraCaProblem } from './extra-ca.js';
+import { type FileVersion, type FileVersions, versionOf } from './file-versions.js';
 import { type Environment, interpolate } from './interpolate.js';
 import { lint } from './lints.js';
-import { readSecretFiles, withFiles } from './live-files.js';
+import { withLoginFiles } from './login-files.js';
 import {
   type Complaint,
   type Context,
   formatMistakes,
   type Mistake,
+  problemText,
   syntaxMistake,
   toMistake,
 } from './mistakes.js';
 import { asList, asMapping, type Path, valueAt } from './path.js';
 import { hintAtNames } from './placeholder-hints.js';
-import { readText } from './read-file.js';
-import { DEFAULT_ADMIN_LISTEN } from './schema.js';
+import { readText, type TextSource } from './read-file.js';
+import { type FilesRead, NO_PIPES, readSecretFiles, type SecretsOfPipes } from './read-secrets.js';
+import { DEFAULT_ADMIN_LISTEN, type RelayFile } from './schema.js';
 import {
   checkAllSecrets,
   checkCertificates,
   filePaths,
+  type SecretFile,
   secretFilesOf,
   type TlsKey,
 } from './secret-files.js';
@@ -54,6 +58,17 @@ export interface Check {
   readonly settings: Settings | null;
 }
 
+/** A check, and what a running relay needs to load the same file again. */
+export interface Examined extends Check {
+  /** The parsed file; null if it is invalid. */
+  readonly parsed: RelayFile | null;
+  /** The file, and each file that it names, by absolute path. */
+  readonly versions: FileVersions;
+  readonly pipes: SecretsOfPipes;
+  /** The first problem of the files of each endpoint, by the endpoint's name. */
+  readonly endpointProblems: ReadonlyMap<string, string>;
+}
+
 /** The path of each `tls` section's keys in the configuration. */
 function tlsSections(root: unknown): readonly ((key: TlsKey) => Path)[] {
   const names = Object.keys(asMapping(asMapping(root)?.endpoints) ?? {});
@@ -63,35 +78,62 @@ function tlsSections(root: unknown): readonly ((key: TlsKey) => Path)[] {
   ];
 }
 
-interface LoadOptions {
+/** A valid configuration. */
+export interface Loaded extends Pick<Examined, 'file' | 'versions' | 'pipes'> {
+  readonly settings: Settings;
+  readonly parsed: RelayFile;
+}
+
+export interface LoadOptions {
   /** The value of `-c`. */
   readonly file: string | undefined;
   readonly env: Environment;
   readonly cwd: string;
 }
 
-interface CheckOptions extends LoadOptions {
+interface ExamineOptions extends LoadOptions {
   /** False to leave environment variables and secret files unread; they need not exist. */
   readonly withEnvironment: boolean;
+  /** Which files may be read; by default any. */
+  readonly source?: TextSource;
+  /** The secrets that an earlier load has read from pipes. */
+  readonly pipes?: SecretsOfPipes;
 }
 
 interface Chosen {
   /** As named, or as found. */
   readonly file: string;
   readonly text: string;
+  readonly version: FileVersion;
 }
 
-async function checkText({ file, text }: Chosen, options: CheckOptions): Promise<Check> {
-  const { env, cwd, withEnvironment } = options;
+async function examineText(
+  { file, text, version }: Chosen,
+  options: ExamineOptions,
+): Promise<Examined> {
+  const { env, cwd, withEnvironment, source = 'any', pipes = NO_PIPES } = options;
   const shown = printable(file);
   const document = parseDocument(text);
   const syntax = document.mistakes.map(({ position, wording }) =>
     syntaxMistake(shown, position, wording),
   );
-  const nothing = { file, routeCount: 0, endpointCount: 0, warnings: [], settings: null };
-  if (document.kind === 'broken') return { ...nothing, mistakes: syntax };
-  const own = withoutOwnKeys(document.value);
-  const interpolated = interpolate(own, withEnvironment ? env : null);
+  const own = new Map([[resolve(cwd, file), version]]);
+  if (document.kind === 'broken') {
+    return {
+      file,
+      routeCount: 0,
+      endpointCount: 0,
+      mistakes: syntax,
+      warnings: [],
+      settings: null,
+      parsed: null,
+      versions: own,
+      pipes,
+      endpointProblems: new Map(),
+    };
+  }
+  const written = withoutOwnKeys(document.value);
+  const interpolated = interpolate(written, withEnvironment ? env : null);
   const value = withoutEmptyTexts(interpolated.value);
   const context: Context = {
     file: shown,
@@ -104,15 +146,18 @@ async function checkText({ file, text }: Chosen, options: CheckOptions): Promise
   const validation = validate(value);
   const folder = dirname(resolve(cwd, file));
   const places = withEnvironment ? secretFilesOf(value) : [];
-  const fromFiles = await readSecretFiles(places, folder, 'any');
+  const fromFiles = await readSecretFiles(places, folder, source, pipes);
+  const ofFiles = [
+    ...fromFiles.complaints,
+    ...checkAllSecrets(value, fromFiles.secrets),
+    ...tlsSections(value).flatMap((pathOf) => checkCertificates(pathOf, fromFiles.secrets)),
+  ];
   const complaints = [
     ...interpolated.complaints.map(
       (each): Complaint => ({ ...hintAtNames(value, each), about: 'value' }),
     ),
     ...(validation.ok ? [] : validation.complaints),
-    ...fromFiles.complaints,
-    ...checkAllSecrets(value, fromFiles.secrets),
-    ...tlsSections(value).flatMap((pathOf) => checkCertificates(pathOf, fromFiles.secrets)),
+    ...ofFiles,
   ];
   const mistakes = syntax.concat(complaints.map(locate));
   const check = {
@@ -121,14 +166,41 @@ async function checkText({ file, text }: Chosen, options: CheckOptions): Promise
     endpointCount: Object.keys(asMapping(asMapping(value)?.endpoints) ?? {}).length,
     mistakes,
     warnings: mistakes.length > 0 ? [] : lint(value).map(locate),
+    versions: new Map([...own, ...versionsByPath(places, folder, fromFiles)]),
+    pipes: fromFiles.pipes,
+    endpointProblems: problemsOfEndpoints(ofFiles),
   };
   if (!validation.ok || mistakes.length > 0 || !withEnvironment) {
-    return { ...check, settings: null };
+    return { ...check, settings: null, parsed: null };
   }
   const problem = await extraCaProblem(env, cwd);
   const settings = toSettings(validation.file, fromFiles.secrets, problem);
   const from = { ...fromFiles, file: validation.file, folder, extraCaProblem: problem };
-  return { ...check, settings: withFiles(settings, from) };
+  return { ...check, settings: withLoginFiles(settings, from), parsed: validation.file };
+}
+
+function versionsByPath(
+  places: readonly SecretFile[],
+  folder: string,
+  { versions }: FilesRead,
+): FileVersions {
+  return new Map(
+    places.flatMap(({ key, file }) => {
+      const version = versions.get(key);
+      return version === undefined ? [] : [[resolve(folder, file), version] as const];
+    }),
+  );
+}
+
+/** The first of the complaints about each endpoint. */
+function problemsOfEndpoints(complaints: readonly Complaint[]): ReadonlyMap<string, string> {
+  const problems = new Map<string, string>();
+  for (const complaint of complaints) {
+    const [section, name] = complaint.path;
+    if (section !== 'endpoints' || problems.has(String(name))) continue;
+    problems.set(String(name), problemText(complaint));
+  }
+  return problems;
 }
 
 function unreadable(file: string, reason: string): SettingsError {
@@ -136,20 +208,29 @@ function unreadable(file: string, reason: string): SettingsError {
 }
 
 /** Chooses the configuration file and reads it. */
-async function readChosen({ file, env, cwd }: LoadOptions): Promise<Chosen> {
+async function readChosen(
+  { file, env, cwd }: LoadOptions,
+  source: TextSource = 'any',
+): Promise<Chosen> {
+  const readAt = async (name: string) => {
+    const path = resolve(cwd, name);
+    // Taken before the content is read, so that changes made meanwhile are noticed.
+    const version = await versionOf(path);
+    return { version, ...(await readText(path, FILE_BYTES_MAX, source)) };
+  };
   if (file === '') throw new UsageError('-c: expected the name of a file, found an empty string');
   const named = file ?? (env[FILE_VARIABLE] || undefined);
   if (named !== undefined) {
-    const read = await readText(resolve(cwd, named), FILE_BYTES_MAX, 'any');
-    if (read.ok) return { file: named, text: read.text };
+    const read = await readAt(named);
+    if (read.ok) return { file: named, text: read.text, version: read.version };
     throw unreadable(named, read.reason);
   }
   for (const folder of DEFAULT_FOLDERS) {
     const found: Chosen[] = [];
     for (const name of DEFAULT_NAMES) {
       const candidate = join(folder, name);
-      const read = await readText(resolve(cwd, candidate), FILE_BYTES_MAX, 'any');
-      if (read.ok) found.push({ file: candidate, text: read.text });
+      const read = await readAt(candidate);
+      if (read.ok) found.push({ file: candidate, text: read.text, version: read.version });
       else if (read.code !== 'ENOENT') throw unreadable(candidate, read.reason);
     }
     const [first, second] = found;
@@ -174,8 +255,8 @@ async function readChosen({ file, env, cwd }: LoadOptions): Promise<Chosen> {
  * @throws UsageError when the file's name is empty
  * @throws SettingsError when there is no file, or it cannot be read
  */
-export async function checkFile(options: CheckOptions): Promise<Check> {
-  return checkText(await readChosen(options), options);
+export async function checkFile(options: ExamineOptions): Promise<Examined> {
+  return examineText(await readChosen(options, options.source), options);
 }
 
 /**
@@ -204,10 +285,12 @@ export async function loadAdminAddress(options: LoadOptions): Promise<ListenAddr
  * @throws UsageError when `file` is empty
  * @throws SettingsError whose message has a line for every error, by position
  */
-export async function loadSettings(
-  options: LoadOptions,
-): Promise<{ file: string; settings: Settings }> {
-  const { file, settings, mistakes } = await checkFile({ ...options, withEnvironment: true });
-  if (settings === null) throw new SettingsError(formatMistakes(mistakes));
-  return { file, settings };
+export async function loadSettings(options: LoadOptions): Promise<Loaded> {
+  return loadedOf(await checkFile({ ...options, withEnvironment: true }));
+}
+
+/** Throws SettingsError if the file is invalid. */
+export function loadedOf({ file, settings, parsed, versions, pipes, mistakes }: Examined): Loaded {
+  if (settings === null || parsed === null) throw new SettingsError(formatMistakes(mistakes));
+  return { file, settings, parsed, versions, pipes };
 }

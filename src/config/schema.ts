@@ -23,6 +23,7 @@ import {
   choice,
   duration,
   filePath,
+  flag,
   list,
   mapping,
   oneOrMany,
@@ -34,6 +35,7 @@ import {
 } from './scalars.js';
 import {
   NAME_EXPECTED,
+  readBasicUser,
   readLookup,
   readRoutePath,
   SENTINEL_MASTER_PATTERN,
@@ -50,6 +52,9 @@ export const ENDPOINTS_MAX = 1000;
 export const PATTERNS_PER_ROUTE_MAX = 100;
 /** Redis's default is 16; each database is a subscription. */
 export const DATABASES_MAX = 1024;
+
+/** A relay has a few names. */
+const ALLOWED_HOSTS_RANGE = { min: 0, max: 100 };
 
 const SECOND_MS = 1_000;
 const MINUTE_MS = 60 * SECOND_MS;
@@ -286,6 +291,25 @@ const route = mapping({
     .describe('Whether expirations that were only inferred (detected_by: recovery) are delivered'),
 });
 
+const page = mapping({
+  enabled: flag().prefault(true).describe('Whether there is an API'),
+  read_only: flag().prefault(false).describe('Whether requests that change something are refused'),
+  username: text('a user name', readBasicUser)
+    .optional()
+    .describe('The user name for HTTP basic authentication, without a colon'),
+  password_file: filePath
+    .optional()
+    .describe('A file with the password for HTTP basic authentication; reloaded when it changes'),
+  allowed_hosts: list(
+    textLike('a host name such as relay.internal', SERVER_NAME_PATTERN),
+    ALLOWED_HOSTS_RANGE,
+  )
+    .prefault([])
+    .describe(
+      'Host names by which clients may address the API, in addition to localhost and its addresses',
+    ),
+});
+
 export const relayFile = mapping(
   {
     redis: redis.prefault({}).describe('The Redis whose keys expire'),
@@ -300,6 +324,7 @@ export const relayFile = mapping(
       listen: text('an address such as 127.0.0.1:9464', readListenAddress)
         .prefault(DEFAULT_ADMIN_LISTEN)
         .describe('The address of health checks and metrics; :9464 listens on all IPv4 addresses'),
+      page: page.prefault({}).describe('The API of the admin port'),
     })
       .prefault({})
       .describe('The admin port'),

@@ -58,7 +58,8 @@ export const filePaths = {
   header: (name: string, header: string): Path => ['endpoints', name, 'headers', header, 'file'],
   basic: (name: string): Path => ['endpoints', name, 'basic', 'password_file'],
   tls: (name: string, key: TlsKey): Path => ['endpoints', name, 'tls', key],
-};
+  page: ['admin', 'page', 'password_file'],
+} as const;
 
 /** The secret file named at `path`, if any. */
 function secretFile(
@@ -115,7 +116,8 @@ export function secretFilesOf(root: unknown): SecretFile[] {
   const ofEndpoints = Object.entries(asMapping(file?.endpoints) ?? {}).flatMap(([name, endpoint]) =>
     secretFilesOfEndpoint(name, endpoint),
   );
-  return [...logins, ...ofEndpoints];
+  const ofPage = secretFile('basic_password', filePaths.page, valueAt(root, filePaths.page));
+  return [...logins, ...ofEndpoints, ...ofPage];
 }
 
 const READERS: Readonly<Record<Content, (text: string) => Reading<Secret>>> = {

@@ -8,8 +8,15 @@ import type {
   SentinelSettings,
 } from '../model/redis-login.js';
 import { Secret } from '../model/secret.js';
-import type { RedisSettings, Route, Settings, StateSettings } from '../model/vocabulary.js';
+import type {
+  PageSettings,
+  RedisSettings,
+  Route,
+  Settings,
+  StateSettings,
+} from '../model/vocabulary.js';
 import { compileTemplate } from '../payload/body-template.js';
+import { basicAuthorization } from './addresses.js';
 import { toEndpoint } from './endpoint-settings.js';
 import { pathKey } from './path.js';
 import type { RelayFile } from './schema.js';
@@ -236,6 +243,18 @@ function bodyFormat(
   }
 }
 
+function pageSettings({ admin }: RelayFile, fromFiles: SecretsFromFiles): PageSettings {
+  const { enabled, read_only: readOnly, username, allowed_hosts: allowedHosts } = admin.page;
+  const password = fromFiles.get(pathKey(filePaths.page));
+  const hasLogin = username !== undefined && password !== undefined;
+  return {
+    enabled,
+    readOnly,
+    authorization: hasLogin ? basicAuthorization(username, password) : null,
+    allowedHosts: allowedHosts.map((host) => host.toLowerCase()),
+  };
+}
+
 /**
  * `fromFiles` holds a secret for each of `secretFilesOf`. `extraCaProblem`: why Node ignores NODE_EXTRA_CA_CERTS;
  * null when it loaded the file.
@@ -271,7 +290,7 @@ export function toSettings(
         valueBytesMax: route.value_max,
       }),
     ),
-    admin: file.admin,
+    admin: { listen: file.admin.listen, page: pageSettings(file, fromFiles) },
     log: file.log,
     shutdown: { graceMs: file.shutdown.grace },
   };

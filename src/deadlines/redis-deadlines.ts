@@ -185,7 +185,9 @@ export class RedisDeadlines implements Deadlines {
   async advanceWatermark(marks: readonly string[]): Promise<void> {
     const { prefix } = this.#state;
     const keys = [leaseKey(prefix), watermarkKey(prefix), claimedKey(prefix)];
-    const args = [tokenOf(this.#lease), `${marks.join()} ${this.#lease.number}`];
+    // Before a reloaded configuration has its number, the watermark is of no configuration.
+    const number = this.#lease.number ?? 0;
+    const args = [tokenOf(this.#lease), `${marks.join()} ${number}`];
     await this.#state.run('track', () => this.#scripts.deadlinesAdvanceWatermark(keys, args));
   }
 

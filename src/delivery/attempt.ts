@@ -10,8 +10,7 @@ import { disposition } from './retry-policy.js';
 import type { Sender } from './send.js';
 
 export interface AttemptParts {
-  readonly endpoint: Endpoint;
-  /** Returns the endpoint with its current credentials. */
+  /** Returns the current version of the endpoint. An attempt, from its signature to its outcome, has one version. */
   readonly current: () => Endpoint;
   readonly sender: Sender;
   readonly outbox: Outbox;
@@ -40,7 +39,8 @@ export function attempt(
   parts: AttemptParts,
   done: (attempted: Attempted | Prevented) => void,
 ): void {
-  const { endpoint, sender, events, clock, chance } = parts;
+  const { sender, events, clock, chance } = parts;
+  const endpoint = parts.current();
   const startedMs = clock.monotonicMs();
   const serverStartedAtMs = parts.serverNowMs();
   const end = (outcome: Outcome | Prevented) => {
@@ -68,7 +68,7 @@ export function attempt(
   };
   let request: WebhookRequest;
   try {
-    request = buildRequest(parts.current(), claimed.delivery, clock.nowMs());
+    request = buildRequest(endpoint, claimed.delivery, clock.nowMs());
   } catch (error) {
     return end(internalError(error));
   }
@@ -100,16 +100,21 @@ export function settle(
   }, parts);
 }
 
+/** Forgets in the outbox that the endpoint has answered 410. */
+export function forgetGone(endpoint: string, parts: AttemptParts): Promise<void> {
+  return retryUntilStored(() => parts.outbox.forgetGone(endpoint), parts);
+}
+
 /** Repeats an outbox call until it succeeds or the relay stops, so that an outcome is not lost. */
 async function retryUntilStored(
   call: () => Promise<void>,
-  { endpoint, events, clock, stop }: AttemptParts,
+  { current, events, clock, stop }: AttemptParts,
 ): Promise<void> {
   for (;;) {
     try {
       return await call();
     } catch (error) {
-      events.outboxFailed(endpoint.name, error);
+      events.outboxFailed(current().name, error);
       if (stop.aborted) return;
       await clock.sleep(SETTLE_AGAIN_MS, stop);
     }

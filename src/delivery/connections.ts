@@ -1,20 +1,21 @@
 /**
  * The connections of one endpoint that have no request. A connection is closed between two requests if it is too old,
- * or if the endpoint's certificates have changed.
+ * or if the endpoint has another address, proxy or certificate by now.
  */
 import type { LookupFunction } from 'node:net';
 import type { Clock } from '../lib/clock.js';
 import type { Endpoint } from '../model/endpoint.js';
 import { type Connector, createConnector, originOf } from './connect.js';
 import { Connection, type Recipient } from './connection.js';
+import { isSameTarget } from './endpoint-changes.js';
 
 export class Connections<Its extends Recipient<Its>> {
   readonly #current: () => Endpoint;
   readonly #clock: Clock;
   readonly #lookup: LookupFunction;
   #connector: Connector;
-  /** The certificates of current connections. */
-  #tls: Endpoint['tls'];
+  /** The version of the endpoint that current connections serve. */
+  #served: Endpoint;
   /** A stack: the connection used last is reused first, so that the others become idle. */
   readonly #free: Connection<Its>[] = [];
 
@@ -23,13 +24,13 @@ export class Connections<Its extends Recipient<Its>> {
     this.#current = current;
     this.#clock = clock;
     this.#lookup = lookup;
-    this.#tls = current().tls;
+    this.#served = current();
     this.#connector = this.#createConnector();
   }
 
   /** A connection for one request. The caller limits how many there are. */
   take(): Connection<Its> {
-    this.#followCertificates();
+    this.#follow();
     for (let one = this.#free.pop(); one !== undefined; one = this.#free.pop()) {
       if (one.connector === this.#connector && one.isUsable) return one;
       void one.close();
@@ -47,11 +48,12 @@ export class Connections<Its extends Recipient<Its>> {
     await Promise.all(this.#free.splice(0).map((connection) => connection.close()));
   }
 
-  #followCertificates(): void {
-    const { tls } = this.#current();
-    if (tls === this.#tls) return;
-    this.#tls = tls;
-    this.#connector = this.#createConnector();
+  #follow(): void {
+    const now = this.#current();
+    if (now === this.#served) return;
+    const isSame = isSameTarget(this.#served, now);
+    this.#served = now;
+    if (!isSame) this.#connector = this.#createConnector();
   }
 
   #createConnector(): Connector {

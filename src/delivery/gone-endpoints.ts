@@ -1,15 +1,9 @@
-/** Endpoints that answered 410 to this replica. A restart resets them. */
+/** Endpoints that answered 410 to this replica. A reload resets them. */
 import type { Check } from '../admin/server.js';
 
-interface Delivering {
-  readonly endpoint: string;
-  readonly isGone: boolean;
-}
-
 /** An informational check: readiness does not depend on endpoints. */
-export function goneChecks(workers: readonly Delivering[]): Check[] {
-  const gone = workers.filter(({ isGone }) => isGone).map(({ endpoint }) => endpoint);
+export function goneChecks(gone: readonly string[]): Check[] {
   if (gone.length === 0) return [];
-  const note = `returned 410: ${gone.join(', ')}; the relay sends nothing to them until it restarts`;
+  const note = `returned 410: ${gone.join(', ')}; the relay sends nothing to them until a reload`;
   return [{ name: 'endpoints', problem: null, note }];
 }

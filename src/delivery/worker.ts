@@ -4,10 +4,13 @@
  */
 import { setMaxListeners } from 'node:events';
 import { Condition } from '../lib/condition.js';
-import type { Outcome } from '../model/vocabulary.js';
+import { isSameValue } from '../lib/same-value.js';
+import type { Endpoint } from '../model/endpoint.js';
+import type { DeadReason, Outcome } from '../model/vocabulary.js';
 import type { Claimed } from '../outbox/outbox.js';
-import { type AttemptParts, attempt, release, settle, settleDone } from './attempt.js';
+import { type AttemptParts, attempt, forgetGone, release, settle, settleDone } from './attempt.js';
 import { Breaker, type Capacity } from './breaker.js';
+import { isSameExceptCredentials } from './endpoint-changes.js';
 import { RateLimiter } from './rate-limiter.js';
 import { STATUS_GONE } from './retry-policy.js';
 
@@ -25,8 +28,8 @@ const NEVER = new AbortController().signal;
 setMaxListeners(0, NEVER);
 
 export interface WorkerParts extends Omit<AttemptParts, 'stop'> {
-  /** The maximum age of a webhook, in milliseconds, by route; none for the other routes. */
-  readonly maxAgesMs: ReadonlyMap<string, number>;
+  /** Returns the maximum age of a webhook of a route, in milliseconds; null for none. */
+  readonly maxAgeMs: (route: string) => number | null;
 }
 
 /**
@@ -35,10 +38,16 @@ export interface WorkerParts extends Omit<AttemptParts, 'stop'> {
  */
 type Life = 'delivering' | 'gone' | 'stopping';
 
+/** An attempt that has begun, as its breaker knows it. */
+interface Begun {
+  readonly breaker: Breaker;
+  readonly handle: number;
+}
+
 export class Worker {
   readonly #parts: WorkerParts & AttemptParts;
-  readonly #limiter: RateLimiter | null;
-  readonly #breaker: Breaker;
+  #limiter: RateLimiter | null;
+  #breaker: Breaker;
   #life: Life = 'delivering';
   /** Aborts any wait of the loop, which then computes again how many deliveries to claim. */
   #skipWait = new AbortController();
@@ -54,6 +63,8 @@ export class Worker {
   readonly #accepted: Claimed[] = [];
   /** Claims of prevented attempts that are being released. */
   #releasing = 0;
+  /** Resolves when the dead letters are stored that were made because of a 410. */
+  #goneStored: Promise<unknown> = Promise.resolve();
   /** How many attempts this machine could make when one was prevented, and until when that limit applies. */
   #scarcity = { places: 0, untilMs: Number.NEGATIVE_INFINITY };
   #loop: Promise<void> = Promise.resolve();
@@ -62,8 +73,8 @@ export class Worker {
     this.#parts = { ...parts, stop: this.#cancelAttempts.signal };
     // Each attempt in flight listens to this signal while the state Redis is unavailable.
     setMaxListeners(0, this.#cancelAttempts.signal);
-    const { endpoint, events, clock } = parts;
-    const { name, rateLimit, concurrency } = endpoint;
+    const { events, clock } = parts;
+    const { name, rateLimit, concurrency } = parts.current();
     this.#limiter = rateLimit === null ? null : new RateLimiter(rateLimit, clock);
     this.#breaker = new Breaker(concurrency);
     events.watchBreaker(name, () => this.#breaker.state(clock.monotonicMs()));
@@ -71,7 +82,7 @@ export class Worker {
 
   /** The endpoint's name. */
   get endpoint(): string {
-    return this.#parts.endpoint.name;
+    return this.#parts.current().name;
   }
 
   /** Whether the endpoint answered 410: the worker sends nothing more. */
@@ -83,11 +94,45 @@ export class Worker {
     this.#loop = this.#run();
   }
 
+  /**
+   * Follows a change of the endpoint, whose current version `current` returns by now. `before`: the version before it.
+   * New credentials alone leave the breaker and the rate as they are.
+   */
+  update(before: Endpoint): void {
+    const { current, clock, events } = this.#parts;
+    const { rateLimit, concurrency, name } = current();
+    if (!isSameExceptCredentials(before, current())) {
+      this.#breaker = new Breaker(concurrency);
+      events.breakerReset(name);
+      if (!isSameValue(before.rateLimit, rateLimit)) {
+        this.#limiter = rateLimit === null ? null : new RateLimiter(rateLimit, clock);
+      }
+    }
+    this.retryGone();
+    this.#skipWait.abort();
+  }
+
+  /** Delivers again if the endpoint has answered 410. */
+  retryGone(): void {
+    if (this.#life !== 'gone') return;
+    this.#life = 'delivering';
+    this.#parts.events.endpointRetried(this.endpoint);
+    this.#skipWait.abort();
+    void this.#forgetGone();
+  }
+
+  /** Lets dead letters of the endpoint be replayed, once all that were made because of the 410 are stored. */
+  async #forgetGone(): Promise<void> {
+    await this.#goneStored;
+    if (this.#life === 'gone') return;
+    await forgetGone(this.endpoint, this.#parts);
+  }
+
   /** Resolves when no due delivery can be attempted any more, or when the signal aborts. */
   async drained(signal: AbortSignal): Promise<void> {
-    const { outbox, endpoint, clock } = this.#parts;
+    const { outbox, clock } = this.#parts;
     while (!signal.aborted) {
-      const { oldestDueForMs, throttledForMs, paused } = await outbox.depth(endpoint.name);
+      const { oldestDueForMs, throttledForMs, paused } = await outbox.depth(this.endpoint);
       const isOpen = this.#breaker.state(clock.monotonicMs()) === 'open';
       const isHeld = throttledForMs > 0 || paused !== null || isOpen;
       const idle = oldestDueForMs === null || isHeld;
@@ -116,14 +161,14 @@ export class Worker {
   }
 
   async #run(): Promise<void> {
-    const { events, endpoint, clock } = this.#parts;
+    const { events, clock } = this.#parts;
     while (this.#life !== 'stopping') {
       this.#skipWait = new AbortController();
       const { signal } = this.#skipWait;
       try {
         await this.#step(signal);
       } catch (error) {
-        events.outboxFailed(endpoint.name, error);
+        events.outboxFailed(this.endpoint, error);
         await clock.sleep(OUTBOX_RETRY_MS, signal);
       }
     }
@@ -131,16 +176,16 @@ export class Worker {
 
   /** Claims as many deliveries as may be attempted now and starts their attempts; waits if there are none. */
   async #step(signal: AbortSignal): Promise<void> {
-    const { endpoint, outbox, clock } = this.#parts;
+    const { outbox, clock } = this.#parts;
     const { count, inMs } = this.#capacity(clock.monotonicMs());
     if (count === 0) return this.#changed.wait(clock, inMs, signal);
-    const claims = await outbox.claim(endpoint.name, count, signal);
+    const claims = await outbox.claim(this.endpoint, count, signal);
     for (const claimed of claims) this.#begin(claimed);
   }
 
   /** The smallest of all limits. Dead-lettering obeys concurrency alone. */
   #capacity(nowMs: number): Capacity {
-    const { concurrency } = this.#parts.endpoint;
+    const { concurrency } = this.#parts.current();
     const inFlight = this.#inFlight;
     const limits: Capacity[] = [
       { count: concurrency - inFlight, inMs: null },
@@ -161,7 +206,8 @@ export class Worker {
 
   #begin(claimed: Claimed): void {
     this.#inFlight += 1;
-    const begun = this.#breaker.begin();
+    const breaker = this.#breaker;
+    const begun = { breaker, handle: breaker.begin() };
     const reason = this.#deadReason(claimed);
     if (reason !== null) return this.#freeAfter(this.#deadLetter(claimed, reason), begun);
     this.#limiter?.take(1);
@@ -171,7 +217,9 @@ export class Worker {
       this.#judge(begun, outcome);
       if (disposition.kind !== 'done') {
         const retryAfterMs = this.#retryAfterMs(outcome);
-        return this.#freeAfter(settle(claimed, disposition, retryAfterMs, this.#parts), begun);
+        const stored = settle(claimed, disposition, retryAfterMs, this.#parts);
+        if (disposition.kind === 'dead') this.#noteDead(disposition.reason, stored);
+        return this.#freeAfter(stored, begun);
       }
       this.#settling += 1;
       if (this.#accepted.push(claimed) === 1) void this.#settleAccepted();
@@ -189,23 +237,23 @@ export class Worker {
   }
 
   /** Frees the place of an attempt. */
-  #free(begun: number): void {
+  #free({ breaker, handle }: Begun): void {
     this.#inFlight -= 1;
-    this.#breaker.end(begun);
+    breaker.end(handle);
     this.#changed.notifyAll();
   }
 
   /** Keeps the place until the end of the claim is stored, so that no attempt precedes a wait that it asks for. */
-  #freeAfter(stored: Promise<void>, begun: number): void {
+  #freeAfter(stored: Promise<void>, begun: Begun): void {
     void stored.then(() => this.#free(begun));
   }
 
   /** Why no attempt is made; null: one is. A dead letter that was replayed is attempted at any age. */
   #deadReason({ delivery, isReplay }: Claimed): 'gone' | 'too_old' | null {
     if (this.#life === 'gone') return 'gone';
-    const { maxAgesMs, serverNowMs } = this.#parts;
-    const maxAgeMs = maxAgesMs.get(delivery.route);
-    if (maxAgeMs === undefined || isReplay) return null;
+    const { serverNowMs } = this.#parts;
+    const maxAgeMs = this.#parts.maxAgeMs(delivery.route);
+    if (maxAgeMs === null || isReplay) return null;
     const ageMs = serverNowMs() - (delivery.expiredAtMs ?? delivery.detectedAtMs);
     return ageMs > maxAgeMs ? 'too_old' : null;
   }
@@ -217,31 +265,37 @@ export class Worker {
     else events.deadTooOld(claimed.delivery);
     const unattempted = { ...claimed, attempt: claimed.attempt - 1 };
     const dead = { kind: 'dead', reason, lastOutcome: null, failure: null } as const;
-    return settle(unattempted, dead, 0, this.#parts);
+    const stored = settle(unattempted, dead, 0, this.#parts);
+    this.#noteDead(reason, stored);
+    return stored;
+  }
+
+  #noteDead(reason: DeadReason, stored: Promise<void>): void {
+    if (reason === 'gone') this.#goneStored = Promise.all([this.#goneStored, stored]);
   }
 
   /** Applies an outcome to the whole endpoint: a 410 ends it, and the breaker counts the outcome. */
-  #judge(begun: number, outcome: Outcome): void {
-    const { events, endpoint, clock } = this.#parts;
+  #judge({ breaker, handle }: Begun, outcome: Outcome): void {
+    const { events, clock } = this.#parts;
     const isGone = outcome.kind === 'rejected' && outcome.status === STATUS_GONE;
     if (isGone && this.#life === 'delivering') {
-      events.endpointGone(endpoint.name);
+      events.endpointGone(this.endpoint);
       this.#life = 'gone';
       this.#skipWait.abort();
     }
-    const change = this.#breaker.record(begun, outcome, clock.monotonicMs());
-    if (change === null) return;
-    events.breakerChanged(endpoint.name, change);
+    const change = breaker.record(handle, outcome, clock.monotonicMs());
+    if (change === null || breaker !== this.#breaker) return;
+    events.breakerChanged(this.endpoint, change);
     // A claim in progress may ask for more deliveries than may start now.
     if (change.kind !== 'closed') this.#skipWait.abort();
   }
 
   /** How long to throttle the endpoint. Dead-lettering ignores throttling. */
   #retryAfterMs(outcome: Outcome): number {
-    const { events, endpoint } = this.#parts;
+    const { events } = this.#parts;
     const retryAfterMs = outcome.kind === 'rejected' ? (outcome.retryAfterMs ?? 0) : 0;
     if (retryAfterMs === 0 || this.#life === 'gone') return 0;
-    events.endpointThrottled(endpoint.name, retryAfterMs);
+    events.endpointThrottled(this.endpoint, retryAfterMs);
     return retryAfterMs;
   }
 

@@ -10,8 +10,8 @@ export function judgeGone(gone: ReadonlyMap<string, readonly string[]>): Finding
     const where = instances.map((one) => escapeUnprintable(one)).join(', ');
     return problem(
       `endpoint ${name}`,
-      `responded 410 (gone): disabled in ${where} until a restart; its webhooks become dead letters`,
-      `remove the endpoint from the file, or fix the receiver; restart ${where}; then run:`,
+      `responded 410 (gone): disabled in ${where} until a reload; its webhooks become dead letters`,
+      `remove the endpoint from the file, or fix the receiver; send SIGHUP to ${where}; then run:`,
       `expiry-relay dead replay --endpoint ${name} --reason gone`,
     );
   });

@@ -11,6 +11,11 @@ export function placeText({ host, port }: ListenAddress): string {
   return `${host.includes(':') ? `[${host}]` : host}:${port}`;
 }
 
+/** Whether only this machine can connect to the host, a name or an address without brackets. */
+export function isLoopback(host: string): boolean {
+  return /^(localhost|127(\.\d{1,3}){3}|::1|::ffff:127(\.\d{1,3}){3})$/i.test(host);
+}
+
 /**
  * Connections that wait to be accepted. When the queue is full, the kernel drops the first packet of a new
  * connection, and the client retries only after a second. Linux allows no more by default.

@@ -12,22 +12,23 @@ export type CleanUp = () => void | Promise<void>;
 export class Lifecycle {
   readonly #clock: Clock;
   readonly #onFailure: (name: string, error: unknown) => void;
-  readonly #cleanUps: { name: string; run: CleanUp; msMax: number }[] = [];
+  readonly #cleanUps: { name: string; run: CleanUp; msMax: () => number }[] = [];
 
   constructor(clock: Clock, onFailure: (name: string, error: unknown) => void) {
     this.#clock = clock;
     this.#onFailure = onFailure;
   }
 
-  /** `msMax` limits the clean-up, in milliseconds. */
-  onStop(name: string, run: CleanUp, msMax = CLEAN_UP_MS_MAX): void {
+  /** `msMax` returns the limit of the clean-up in milliseconds, when it runs. */
+  onStop(name: string, run: CleanUp, msMax = () => CLEAN_UP_MS_MAX): void {
     this.#cleanUps.push({ name, run, msMax });
   }
 
   /** Runs all clean-ups, even after failures. A second call runs only clean-ups registered since. */
   async stop(): Promise<void> {
     for (let next = this.#cleanUps.pop(); next !== undefined; next = this.#cleanUps.pop()) {
-      const { name, run, msMax } = next;
+      const { name, run } = next;
+      const msMax = next.msMax();
       const stopWaiting = new AbortController();
       try {
         await Promise.race([

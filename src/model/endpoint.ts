@@ -31,20 +31,6 @@ export interface ProxySettings {
   readonly authorization: Secret | null;
 }
 
-/** The result of checking files for changes; `Held` is built from their content. */
-export type FilesNow<Held> =
-  /** No change since the last check. */
-  | { readonly kind: 'same' }
-  | { readonly kind: 'changed'; readonly held: Held }
-  /** A file is missing, empty or invalid; `problem` is for the operator, without secrets. */
-  | { readonly kind: 'unusable'; readonly problem: string };
-
-/** Files that hold secrets, headers, passwords or certificates. */
-export interface WatchedFiles<Held> {
-  /** Reads the files if they have changed since the last read. Never rejects. */
-  look(): Promise<FilesNow<Held>>;
-}
-
 /** A destination of webhooks, from the configuration. */
 export interface Endpoint {
   readonly name: string;
@@ -68,6 +54,4 @@ export interface Endpoint {
   readonly proxy: ProxySettings | null;
   /** Whether link-local addresses and cloud metadata addresses are allowed. */
   readonly allowLinkLocal: boolean;
-  /** Null when the endpoint's configuration refers to no files. */
-  readonly files: WatchedFiles<Endpoint> | null;
 }

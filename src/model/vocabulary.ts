@@ -15,6 +15,7 @@ import type {
   RedisFiles,
   SentinelSettings,
 } from './redis-login.js';
+import type { Secret } from './secret.js';
 
 /** How the relay learned of an expiration. `recovery` is inferred, and marked as such for the receiver. */
 export type DetectedBy = 'notification' | 'recovery';
@@ -364,13 +365,24 @@ export interface ListenAddress {
   readonly port: number;
 }
 
+/** The API of the admin port. */
+export interface PageSettings {
+  readonly enabled: boolean;
+  /** Whether requests that change something are refused. */
+  readonly readOnly: boolean;
+  /** The value of the Authorization header of each request; null: none is required. */
+  readonly authorization: Secret | null;
+  /** Names by which clients may address the port, beside those of this machine; in lower case. */
+  readonly allowedHosts: readonly string[];
+}
+
 /** The validated configuration, with defaults filled in and secrets read. */
 export interface Settings {
   readonly redis: RedisSettings;
   readonly state: StateSettings;
   readonly endpoints: ReadonlyMap<string, Endpoint>;
   readonly routes: readonly Route[];
-  readonly admin: { readonly listen: ListenAddress };
+  readonly admin: { readonly listen: ListenAddress; readonly page: PageSettings };
   readonly log: { readonly level: LogLevel; readonly format: LogFormat };
   readonly shutdown: { readonly graceMs: number };
 }

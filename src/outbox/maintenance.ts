@@ -29,13 +29,18 @@ export interface MaintenanceParts {
   readonly scripts: OutboxScripts;
   readonly outbox: RedisOutbox;
   readonly clock: Clock;
+  /** Returns the limits of the current configuration. */
+  readonly limits: () => MaintenanceLimits;
+  /** Whether the clock of the state Redis, which determines the age of dead letters, was not set recently. */
+  readonly isClockSteady: () => boolean;
+  readonly events: MaintenanceEvents;
+}
+
+export interface MaintenanceLimits {
   /** The retention of dead letters. */
   readonly keepMs: number;
   /** How long this replica must see an endpoint unknown before its deliveries are dead-lettered. */
   readonly graceMs: number;
-  /** Whether the clock of the state Redis, which determines the age of dead letters, was not set recently. */
-  readonly isClockSteady: () => boolean;
-  readonly events: MaintenanceEvents;
 }
 
 export interface MaintenanceEvents {
@@ -92,7 +97,8 @@ export class Maintenance {
 
   /** The endpoints with dead letters to expire, or index entries to restore. */
   async #withWork(endpoints: readonly string[]): Promise<readonly string[]> {
-    const { state, scripts, keepMs } = this.#parts;
+    const { state, scripts, limits } = this.#parts;
+    const { keepMs } = limits();
     const found: string[] = [];
     for (let from = 0; from < endpoints.length; from += LOOK_BATCH) {
       const some = endpoints.slice(from, from + LOOK_BATCH);
@@ -107,8 +113,9 @@ export class Maintenance {
   }
 
   async #expireDeadLetters(endpoints: readonly string[]): Promise<void> {
-    const { outbox, keepMs, isClockSteady, events } = this.#parts;
+    const { outbox, limits, isClockSteady, events } = this.#parts;
     if (!isClockSteady()) return;
+    const { keepMs } = limits();
     for (const endpoint of endpoints) {
       const count = await outbox.dead.expire(endpoint, keepMs);
       if (count > 0) events.deadLettersExpired(endpoint, count);
@@ -137,7 +144,8 @@ export class Maintenance {
   }
 
   async #lookForUnknown(): Promise<void> {
-    const { state, outbox, clock, graceMs, events } = this.#parts;
+    const { state, outbox, clock, limits, events } = this.#parts;
+    const { graceMs } = limits();
     const had = await scoresByName(state, 'maintenance', endpointsKey(state.prefix), NAME);
     const nowMs = clock.monotonicMs();
     this.#had.update(had, nowMs);

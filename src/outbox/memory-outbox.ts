@@ -211,6 +211,9 @@ export class MemoryOutbox implements Outbox {
     queue.condition.notifyAll();
   }
 
+  /** Nothing else can replay dead letters in memory. */
+  async forgetGone(_endpoint: string): Promise<void> {}
+
   async depth(endpoint: string): Promise<Depth> {
     const queue = this.#queue(endpoint);
     const nowMs = this.#clock.monotonicMs();
@@ -227,6 +230,27 @@ export class MemoryOutbox implements Outbox {
       throttledForMs: this.#throttledForMs(queue),
       paused: queue.paused,
     };
+  }
+
+  /** The endpoints with pending deliveries, and their number. */
+  *pendingEndpoints(): Iterable<readonly [endpoint: string, pending: number]> {
+    for (const [endpoint, { entries }] of this.#queues) {
+      if (entries.size > 0) yield [endpoint, entries.size];
+    }
+  }
+
+  /** Dead-letters all pending deliveries of an unknown endpoint. Returns their number. */
+  deadLetterAll(endpoint: string): number {
+    const queue = this.#queue(endpoint);
+    const entries = [...queue.entries.values()];
+    for (const entry of entries) {
+      entry.cancelWait?.();
+      const dead = { kind: 'dead', reason: 'unknown_endpoint', lastOutcome: null } as const;
+      this.#dispose(queue, entry, { ...dead, failure: null });
+    }
+    queue.fresh.clear();
+    queue.retries.clear();
+    return entries.length;
   }
 
   async close(): Promise<readonly Delivery[]> {

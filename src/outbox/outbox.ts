@@ -120,6 +120,9 @@ export interface Outbox {
   /** Returns a claim whose attempt was not made: the delivery is ready at once, and the attempt does not count. */
   release(claimed: Claimed): Promise<void>;
 
+  /** Forgets that the endpoint has answered 410 to this replica: its dead letters may be replayed. May be repeated. */
+  forgetGone(endpoint: string): Promise<void>;
+
   depth(endpoint: string): Promise<Depth>;
 
   /**

@@ -42,8 +42,8 @@ export interface PresenceParts {
   readonly state: RedisState;
   readonly scripts: OutboxScripts;
   readonly replica: string;
-  /** The endpoints of this replica's configuration. */
-  readonly endpoints: readonly string[];
+  /** Returns the endpoints of this replica's current configuration. */
+  readonly endpoints: () => readonly string[];
   readonly clock: Clock;
   /** Called with the number of a dead replica's claims that became ready again. */
   readonly onReclaimed: (endpoint: string, replica: string, count: number) => void;
@@ -79,6 +79,11 @@ export class Presence {
     this.#reclaims.start(HEARTBEAT_EVERY_MS);
   }
 
+  /** Registers the endpoints of a reloaded configuration; the next heartbeat makes up for a failure. */
+  announce(): void {
+    void this.#parts.state.pass('presence', () => this.heartbeat());
+  }
+
   /** Deregisters the replica: its remaining claims are ready for the others at once. */
   async stop(): Promise<void> {
     const { state, replica } = this.#parts;
@@ -99,7 +104,7 @@ export class Presence {
     const { state, scripts, replica, endpoints, clock } = this.#parts;
     const { prefix } = state;
     const keys = [replicasKey(prefix), endpointsKey(prefix), formatKey(prefix)];
-    const args = [replica, FORMAT_VERSION, ...endpoints];
+    const args = [replica, FORMAT_VERSION, ...endpoints()];
     const isNew = await state.run('heartbeat', () => scripts.heartbeat(keys, args));
     if (isNew === 1) state.reportDataLoss();
     const nowMs = clock.monotonicMs();
@@ -141,7 +146,8 @@ export class Presence {
 
   /** The other consumers of each endpoint's group that are not deleted yet. */
   async #others(): Promise<ReadonlyMap<string, readonly Buffer[]>> {
-    const { state, scripts, replica, endpoints } = this.#parts;
+    const { state, scripts, replica } = this.#parts;
+    const endpoints = this.#parts.endpoints();
     const others = new Map<string, readonly Buffer[]>();
     for (let from = 0; from < endpoints.length; from += LOOK_BATCH) {
       const some = endpoints.slice(from, from + LOOK_BATCH);

@@ -13,6 +13,8 @@ import {
   deadlineKeys,
   type EndpointKeys,
   endpointKeys,
+  goneField,
+  goneKey,
   leaseKey,
 } from '../state/format.js';
 import { type Lease, tokenOf } from '../state/lease.js';
@@ -168,6 +170,12 @@ export class RedisOutbox implements Outbox {
     await state.run('settle', () => scripts.release([ready], args), delivery.endpoint);
     this.#claimer.forget(claimed as RedisClaimed);
     this.#condition(delivery.endpoint).notifyAll();
+  }
+
+  async forgetGone(endpoint: string): Promise<void> {
+    const { state, replica } = this.#parts;
+    const field = goneField(replica, endpoint);
+    await state.run('settle', () => state.redis.hdel(goneKey(state.prefix), field), endpoint);
   }
 
   async depth(endpoint: string): Promise<Depth> {

@@ -24,7 +24,7 @@ export interface SettlerParts {
   readonly instance: string;
   readonly clock: Clock;
   /** Dead letters kept per endpoint; the oldest is evicted. */
-  readonly deadLettersMax: number;
+  readonly deadLettersMax: () => number;
   /** Called with the number of evicted dead letters. */
   readonly onDeadLettersEvicted: (endpoint: string, count: number) => void;
 }
@@ -72,7 +72,7 @@ export class Settler {
         const last = JSON.stringify(lastOutcome);
         const { replica, instance, deadLettersMax } = this.#parts;
         const own = [goneField(replica, delivery.endpoint), instance];
-        const rest = [delivery.id, reason, attempt, last, deadLettersMax, ...own];
+        const rest = [delivery.id, reason, attempt, last, deadLettersMax(), ...own];
         const record = failure === null ? [] : this.#recordOf(failure);
         return this.#settleDead(delivery, [entry, retryAfterMs, ...rest, ...record]);
       }

@@ -31,8 +31,8 @@ export interface WaitsParts {
   readonly state: RedisState;
   readonly scripts: OutboxScripts;
   readonly clock: Clock;
-  /** The retry schedules in this replica's configuration, by endpoint. */
-  readonly endpoints: ReadonlyMap<string, { readonly retry: RetrySettings }>;
+  /** Returns the retry schedules in this replica's current configuration, by endpoint. */
+  readonly endpoints: () => ReadonlyMap<string, { readonly retry: RetrySettings }>;
   readonly events: WaitsEvents;
 }
 
@@ -90,7 +90,7 @@ export class Waits {
     const { connections } = state;
     await state.run('maintenance', () => this.#stateClock.ask(state.redis));
     const isAll = this.#isDoubtful || connections !== this.#connection;
-    const all = [...endpoints];
+    const all = [...endpoints()];
     for (const [endpoint, { retry }] of isAll
       ? all
       : all.slice(this.#pages % all.length).slice(0, 1)) {

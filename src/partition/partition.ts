@@ -82,7 +82,7 @@ export class Partition {
     const deadlines = stores.openDeadlines((keys: readonly KeyInDatabase[]) => intake.reread(keys));
     const tracker = new Tracker(deadlines);
     const values = new ValueKeeper({
-      routes: routing.routes,
+      routing,
       values: stores.values,
       events: events.values,
       clock,
@@ -190,6 +190,11 @@ export class Partition {
   /** Requests an immediate sweep of the keys in these slots: the primary has gained some of them. */
   sweepNow(slots: Slots): void {
     for (const owner of this.#watchParts.owners.all) if (owner.slots === slots) owner.sweepNow();
+  }
+
+  /** Requests an immediate sweep of all keys: the routes have changed. */
+  reroute(): void {
+    for (const owner of this.#watchParts.owners.all) owner.sweepNow();
   }
 
   /** Ends the current term, and begins no other. */

@@ -19,18 +19,25 @@ function isMatch({ patterns }: Route, key: Uint8Array): boolean {
 /** Redis allows keys of 512 MiB, which are too large for a webhook's body. */
 export const KEY_BYTES_MAX = 1024 * 1024;
 
-/** The configured routes, compiled once. */
+/** The current routes. Each call is about one version of them. */
 export class Routing {
-  readonly routes: readonly Route[];
-  /** Redis globs that cover the routed keys; null matches every key. */
-  readonly globs: readonly (string | null)[];
+  readonly #current: () => readonly Route[];
   /** The prefix of the relay's own keys, which match no route. */
   readonly #ownPrefixes: readonly Buffer[];
 
-  constructor(routes: readonly Route[], ...ownPrefixes: readonly string[]) {
-    this.routes = routes;
-    this.globs = globsOf(routes);
+  /** @param current returns the routes of the current configuration */
+  constructor(current: () => readonly Route[], ...ownPrefixes: readonly string[]) {
+    this.#current = current;
     this.#ownPrefixes = ownPrefixes.map((prefix) => Buffer.from(prefix));
+  }
+
+  get routes(): readonly Route[] {
+    return this.#current();
+  }
+
+  /** Redis globs that cover the routed keys; null matches every key. */
+  get globs(): readonly (string | null)[] {
+    return globsOf(this.routes);
   }
 
   /** The routes that match the key, in configuration order. */

@@ -25,7 +25,7 @@ export function splitGone(all: Readonly<Record<string, string>>): {
   return { rows, others };
 }
 
-/** Each endpoint with the live replicas that send it nothing more, until they restart. */
+/** Each endpoint with the live replicas that send it nothing more, until a reload. */
 export function goneByEndpoint(
   rows: readonly GoneRow[],
   living: readonly string[],

@@ -3,8 +3,8 @@
  * own monotonic clock how long the renewals have not changed. If that is too long, it passes their number to the script,
  * which takes the lease only if the number is still the same.
  *
- * A configuration gets a number when it first appears among the running replicas. The highest number leads: its
- * replicas take a free lease before all others, and are handed a lease that is held.
+ * A configuration gets a number when it first appears among the running replicas: when one starts, or reloads. The
+ * highest number leads: its replicas take a free lease before all others, and are handed a lease that is held.
  */
 import { NOW } from '../redis/scripts.js';
 import { QUARANTINE, WHOLE } from './quarantine-scripts.js';
@@ -111,7 +111,8 @@ for i = 1, #rows, 2 do
   elseif forgotten[name] == its_looks then
     redis.call('HDEL', KEYS[2], name)
   elseif name == replica then
-    number, looks = tonumber(its_number), tonumber(its_looks)
+    looks = tonumber(its_looks)
+    if its_digest == digest then number = tonumber(its_number) end
   else
     others[#others + 1] = {
       name = name, number = tonumber(its_number), digest = its_digest, looks = its_looks,

@@ -28,7 +28,7 @@ export interface Lease {
    * no other replica can take it.
    */
   readonly generation: number | null;
-  /** The number of this replica's configuration; null before it is known. */
+  /** The number of this replica's configuration; null until it is known, at the start and after a reload. */
   readonly number: number | null;
   /** Whether another replica held the lease at the last look. */
   readonly isHeldByOther: boolean;
@@ -50,6 +50,8 @@ export interface Lease {
    * endpoint.
    */
   delivers(endpoint: string): boolean;
+  /** Publishes this replica's configuration, which a reload has changed. */
+  reconfigure(): void;
   /** Releases the lease at once, and never takes it again. */
   stop(): Promise<void>;
 }
@@ -72,5 +74,6 @@ export const ALWAYS_HELD: Lease = {
   lost: untilAborted,
   due: untilAborted,
   delivers: () => true,
+  reconfigure: () => undefined,
   stop: async () => undefined,
 };

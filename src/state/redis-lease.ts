@@ -57,7 +57,8 @@ export interface RedisLeaseParts {
   readonly state: RedisState;
   /** This replica's name, unlike any other's. */
   readonly replica: string;
-  readonly configuration: Configuration;
+  /** Returns the current configuration of this replica. */
+  readonly configuration: () => Configuration;
   readonly clock: Clock;
   /** Called after each look, with how many configurations run. */
   readonly onLook: (standing: Standing, configurations: number) => void;
@@ -96,6 +97,8 @@ export class RedisLease implements Lease {
   #tokens = 0;
   /** What the last look found; null before the first. */
   #last: Look | null = null;
+  /** The digest of the configuration that the last look published; empty before the first. */
+  #digest = '';
   #standing: Standing | null = null;
   #loop: Promise<void> = Promise.resolve();
 
@@ -113,7 +116,7 @@ export class RedisLease implements Lease {
   }
 
   get number(): number | null {
-    return this.#last?.number ?? null;
+    return this.#isPublished(this.#parts.configuration()) ? (this.#last?.number ?? null) : null;
   }
 
   get isHeldByOther(): boolean {
@@ -162,7 +165,11 @@ export class RedisLease implements Lease {
 
   delivers(endpoint: string): boolean {
     const url = this.#last?.endpoints?.get(endpoint);
-    return url === undefined || url === this.#parts.configuration.endpoints.get(endpoint);
+    return url === undefined || url === this.#parts.configuration().endpoints.get(endpoint);
+  }
+
+  reconfigure(): void {
+    this.#wake.notifyAll();
   }
 
   async stop(): Promise<void> {
@@ -207,7 +214,9 @@ export class RedisLease implements Lease {
    * the time until the next look, in milliseconds.
    */
   async #look(): Promise<number> {
-    const { state, replica, configuration } = this.#parts;
+    const { state, replica } = this.#parts;
+    const configuration = this.#parts.configuration();
+    const number = this.#isPublished(configuration) ? (this.#last?.number ?? 0) : 0;
     const tenure = this.#tenure;
     const isHeld = tenure.kind === 'held';
     if (!isHeld) this.#tokens += 1;
@@ -225,7 +234,7 @@ export class RedisLease implements Lease {
           replica,
           configuration.digest,
           endpointsText(configuration.endpoints),
-          this.#last?.number ?? 0,
+          number,
           ableForMs,
           leaves ? 1 : 0,
           stale,
@@ -238,6 +247,7 @@ export class RedisLease implements Lease {
     );
     const look = readLook(reply);
     this.#note(look);
+    this.#digest = configuration.digest;
     const hasTaken = look.status === STATUSES.held || look.status === STATUSES.due;
     if (!hasTaken) this.#lose();
     else this.#hold(tenure, token, look.status === STATUSES.due);
@@ -245,6 +255,11 @@ export class RedisLease implements Lease {
     if (look.status !== STATUSES.other) return LOOK_EVERY_MS;
     const leftMs = LEASE_MS - this.#seen.forMs(RENEWALS, this.#nowMs);
     return leftMs > 0 ? Math.min(leftMs + 1, LOOK_EVERY_MS) : LOOK_EVERY_MS;
+  }
+
+  /** Whether the last look was one with this configuration. */
+  #isPublished({ digest }: Configuration): boolean {
+    return this.#digest === digest;
   }
 
   /** For how long this replica has been able to capture (-1: not), and whether it leaves the lease to one with longer. */
@@ -280,14 +295,14 @@ export class RedisLease implements Lease {
   }
 
   #stand(): void {
-    const { configuration, onLook } = this.#parts;
+    const { onLook } = this.#parts;
     const look = this.#last;
     if (look === null) return;
     const running = look.others.filter(
       ({ name }) =>
         this.#seen.hasChanged(name) && this.#seen.forMs(name, this.#nowMs) < FORGOTTEN_AFTER_MS,
     );
-    const digests = new Set([configuration.digest, ...running.map(({ digest }) => digest)]);
+    const digests = new Set([this.#digest, ...running.map(({ digest }) => digest)]);
     this.#standing = standingOf(look, this.#standing ?? CURRENT, digests.size > 1);
     onLook(this.#standing, digests.size);
   }

@@ -55,9 +55,10 @@ export interface RedisStateParts {
   readonly section: 'redis' | 'state';
   /** The key prefix, in braces: `state.prefix`. */
   readonly prefix: string;
-  /** The watched databases and the endpoints of this replica's configuration, which have keys in the state. */
+  /** The watched databases, which have keys in the state. */
   readonly databases: readonly number[];
-  readonly endpoints: readonly string[];
+  /** Returns the endpoints of this replica's current configuration, which have keys in the state. */
+  readonly endpoints: () => readonly string[];
   readonly clock: Clock;
   readonly events: StateEvents;
 }
@@ -213,7 +214,7 @@ export class RedisState {
       if (!isOtherType(error)) throw error;
       const { databases, endpoints } = this.#parts;
       const stored = await this.redis.zrange(endpointsKey(this.prefix), 0, '-1').catch(() => []);
-      const all = new Set([...endpoints, ...stored.filter((name) => NAME.test(name))]);
+      const all = new Set([...endpoints(), ...stored.filter((name) => NAME.test(name))]);
       if (endpoint !== null) all.add(endpoint);
       // Another command may have had the key renamed by now.
       await this.quarantine.renameWrongTypes(databases, [...all]);

@@ -4,7 +4,6 @@ import { type DestinationStream, type Logger, symbols } from 'pino';
 import { capitalize } from '../lib/capitalize.js';
 import type { Clock } from '../lib/clock.js';
 import { preventionAdvice } from '../lib/exhaustion.js';
-import type { Endpoint } from '../model/endpoint.js';
 import { messageOf, StateUnavailableError } from '../model/errors.js';
 import type {
   BreakerChange,
@@ -17,7 +16,6 @@ import type {
 } from '../model/vocabulary.js';
 import type { Claimed } from '../outbox/outbox.js';
 import { lengthText } from '../server/wording.js';
-import { publicKeysOf } from '../signing/sign.js';
 import { deliveredLine } from './delivered-line.js';
 import { LogThrottle } from './log-throttle.js';
 import type { Metrics } from './metrics.js';
@@ -148,7 +146,7 @@ export class DeliveryEvents {
       this.#log.error(
         { event: 'dead_unattempted', endpoint, count, dead_reason: 'gone' },
         'the endpoint has returned 410; its deliveries are now dead letters, without an attempt. Fix the ' +
-          `endpoint, restart all replicas, then run expiry-relay dead replay --endpoint ${endpoint} --reason gone`,
+          `endpoint, send SIGHUP to all replicas, then run expiry-relay dead replay --endpoint ${endpoint} --reason gone`,
       ),
     );
   }
@@ -231,33 +229,34 @@ export class DeliveryEvents {
     this.#seldom.log(`throttled ${endpoint}`, () => this.#log.warn(line, text));
   }
 
-  /** Public keys are logged, since receivers need them. */
-  credentialsReloaded({ name: endpoint, secrets }: Endpoint): void {
-    this.#metrics.credentialsStale.set({ endpoint }, 0);
-    const line = { event: 'credentials_reloaded', endpoint };
-    const publicKeys = publicKeysOf(secrets);
-    this.#log.info(
-      publicKeys.length === 0 ? line : { ...line, public_keys: publicKeys },
-      'credentials reloaded',
-    );
-  }
-
-  /** Called once, until the files are valid again. */
-  credentialsUnusable(endpoint: string, reason: string): void {
-    this.#metrics.credentialsStale.set({ endpoint }, 1);
-    this.#log.error(
-      { event: 'credentials_unusable', endpoint, reason },
-      'cannot reload the credentials of the endpoint; using the previous ones. Fix the file',
-    );
-  }
-
   endpointGone(endpoint: string): void {
     this.#metrics.endpointGone.set({ endpoint }, 1);
     this.#log.error(
       { event: 'endpoint_gone', endpoint },
-      'the endpoint returned 410; its webhooks become dead letters until the relay restarts. Fix the endpoint, ' +
-        'then restart all replicas',
+      'the endpoint returned 410; its webhooks become dead letters until a reload. Fix the endpoint, then send ' +
+        'SIGHUP to all replicas',
     );
+  }
+
+  /** A reload lets deliveries to an endpoint that has returned 410 go on. */
+  endpointRetried(endpoint: string): void {
+    this.#metrics.endpointGone.set({ endpoint }, 0);
+    this.#log.info(
+      { event: 'endpoint_retried', endpoint },
+      'the endpoint had returned 410; sending its webhooks again after a reload. To send its dead letters, run ' +
+        `expiry-relay dead replay --endpoint ${endpoint} --reason gone`,
+    );
+  }
+
+  /** The settings of the endpoint have changed: its circuit breaker is closed, and counts from the beginning. */
+  breakerReset(endpoint: string): void {
+    this.#failing.delete(endpoint);
+  }
+
+  /** A reload has removed the endpoint. */
+  endpointRemoved(endpoint: string): void {
+    this.#failing.delete(endpoint);
+    this.#metrics.forgetEndpoint(endpoint);
   }
 
   /** An unavailable state Redis is reported elsewhere, once. */

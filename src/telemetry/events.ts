@@ -13,6 +13,7 @@ import type { Metrics } from './metrics.js';
 import { OutboxEvents } from './outbox-events.js';
 import type { ProcessReports } from './process-reports.js';
 import { RelayEvents } from './relay-events.js';
+import { ReloadEvents } from './reload-events.js';
 import { SourceEvents } from './source-events.js';
 import { StateEvents } from './state-events.js';
 import { ValueEvents } from './value-events.js';
@@ -21,6 +22,7 @@ import { WatchEvents } from './watch-events.js';
 /** The events of each part of the relay. */
 export interface Events {
   readonly relay: RelayEvents;
+  readonly reload: ReloadEvents;
   readonly source: SourceEvents;
   readonly capture: CaptureEvents;
   readonly outbox: OutboxEvents;
@@ -33,6 +35,7 @@ export interface Events {
 export function createEvents(log: Logger, metrics: Metrics, clock: Clock): Events {
   return {
     relay: new RelayEvents(log, clock),
+    reload: new ReloadEvents(log, metrics, clock),
     source: new SourceEvents(log, metrics),
     capture: new CaptureEvents(log, metrics, clock),
     outbox: new OutboxEvents(log, metrics),
@@ -46,19 +49,19 @@ export function createEvents(log: Logger, metrics: Metrics, clock: Clock): Event
 /** Opens the log, and connects it to the reports of lost lines and of the process. */
 export function openEvents(
   parts: {
-    readonly settings: Settings;
+    readonly log: Settings['log'];
     readonly output: BufferedOutput;
     readonly reports: ProcessReports;
     readonly clock: Clock;
   },
   metrics: Metrics,
 ): Events {
-  const { settings, output, reports, clock } = parts;
+  const { output, reports, clock } = parts;
   const lostLines = {
     onLost: (lines: number) => metrics.logLinesDropped.inc(lines),
     onRegained: (lines: number, reason: string) => events.relay.logLinesLost(lines, reason),
   };
-  const log = createLog(settings.log, output, lostLines, clock);
+  const log = createLog(parts.log, output, lostLines, clock);
   const events = createEvents(log, metrics, clock);
   reports.listen((report) => events.relay.processReported(report));
   return events;

@@ -21,7 +21,10 @@ const PREFIX = 'expiry_relay_';
 
 export class Metrics {
   readonly #registry = new Registry();
-  readonly #endpoints: readonly string[];
+  /** The endpoints of the current configuration. */
+  #endpoints: readonly string[] = [];
+  /** The routes and endpoints that have histograms, which would lose what they hold if they were set to zero again. */
+  readonly #measured = new Set<string>();
   #readOutbox: () => Promise<void> = async () => undefined;
   readonly #breakers = new Map<string, () => BreakerState>();
 
@@ -124,7 +127,7 @@ export class Metrics {
   });
   readonly endpointGone = new Gauge({
     name: `${PREFIX}endpoint_gone`,
-    help: 'Whether the endpoint has returned 410 since the relay started (1) or not (0).',
+    help: 'Whether the endpoint has returned 410 since the relay started or was reloaded (1) or not (0).',
     labelNames: ['endpoint'],
     registers: [this.#registry],
   });
@@ -132,6 +135,16 @@ export class Metrics {
     name: `${PREFIX}credentials_stale`,
     help: "Whether the last reload of the endpoint's credentials failed (1) or not (0).",
     labelNames: ['endpoint'],
+    registers: [this.#registry],
+  });
+  readonly configLastReloadSuccessful = new Gauge({
+    name: `${PREFIX}config_last_reload_successful`,
+    help: 'Whether the last load of the configuration succeeded (1) or not (0).',
+    registers: [this.#registry],
+  });
+  readonly configLastReloadTimestamp = new Gauge({
+    name: `${PREFIX}config_last_reload_success_timestamp_seconds`,
+    help: 'Time of the last successful load of the configuration, in seconds since the Unix epoch.',
     registers: [this.#registry],
   });
   readonly stateErrors = new Counter({
@@ -236,10 +249,18 @@ export class Metrics {
   });
 
   constructor(settings: Pick<Settings, 'endpoints' | 'routes'>) {
+    this.follow(settings);
+    for (const limit of ADMIN_LIMITS) this.adminConnectionsClosed.inc({ limit }, 0);
+    for (const operation of Object.keys(STATE_OPERATIONS)) this.stateErrors.inc({ operation }, 0);
+  }
+
+  /** Adds the series of new endpoints and routes. Series of others keep their values. */
+  follow(settings: Pick<Settings, 'endpoints' | 'routes'>): void {
+    const known = new Set(this.#endpoints);
     this.#endpoints = [...settings.endpoints.keys()];
     for (const each of settings.routes) {
       const { name: route } = each;
-      this.lateness.zero({ route });
+      this.#zeroOnce(this.lateness, { route });
       if (asksForValues(each)) {
         for (const reason of Object.keys(VALUE_OMISSIONS))
           this.valuesOmitted.inc({ route, reason }, 0);
@@ -251,17 +272,33 @@ export class Metrics {
     for (const endpoint of this.#endpoints) {
       for (const outcome of Object.keys(OUTCOMES)) this.attempts.inc({ endpoint, outcome }, 0);
       this.attemptsPrevented.inc({ endpoint }, 0);
-      this.attemptDuration.zero({ endpoint });
+      this.#zeroOnce(this.attemptDuration, { endpoint });
       this.deliveriesDropped.inc({ endpoint }, 0);
       this.deliveriesOversized.inc({ endpoint }, 0);
+      this.reclaimed.inc({ endpoint }, 0);
+      for (const reason of PRUNE_REASONS) this.deadLettersPruned.inc({ endpoint, reason }, 0);
+      if (known.has(endpoint)) continue;
       this.breakerState.set({ endpoint }, BREAKER_STATES.closed);
       this.endpointGone.set({ endpoint }, 0);
       this.credentialsStale.set({ endpoint }, 0);
-      this.reclaimed.inc({ endpoint }, 0);
-      for (const reason of PRUNE_REASONS) this.deadLettersPruned.inc({ endpoint, reason }, 0);
     }
-    for (const limit of ADMIN_LIMITS) this.adminConnectionsClosed.inc({ limit }, 0);
-    for (const operation of Object.keys(STATE_OPERATIONS)) this.stateErrors.inc({ operation }, 0);
+  }
+
+  #zeroOnce<Label extends string>(
+    histogram: Histogram<Label>,
+    labels: Partial<Record<Label, string>>,
+  ): void {
+    const series = JSON.stringify(labels);
+    if (!this.#measured.has(series)) histogram.zero(labels);
+    this.#measured.add(series);
+  }
+
+  /** Removes what describes the present state of an endpoint that a reload has removed. Its counters stay. */
+  forgetEndpoint(endpoint: string): void {
+    this.#breakers.delete(endpoint);
+    for (const gauge of [this.breakerState, this.endpointGone, this.credentialsStale]) {
+      gauge.remove({ endpoint });
+    }
   }
 
   /** Registers the metrics of the process (memory, CPU, event loop) and of the build. */
@@ -276,7 +313,7 @@ export class Metrics {
 
   /** Registers the depth of the outbox, which is read at each scrape. */
   watchOutbox(depthOf: (endpoint: string) => Promise<Depth>): void {
-    const gauges = new OutboxGauges(this.#registry, PREFIX, this.#endpoints);
+    const gauges = new OutboxGauges(this.#registry, PREFIX, () => this.#endpoints);
     this.#readOutbox = () => gauges.read(depthOf);
   }
 

@@ -8,14 +8,14 @@ const DEPTHS_AT_ONCE = 50;
 const ABSENT = 'Absent while the state cannot be read.';
 
 export class OutboxGauges {
-  readonly #endpoints: readonly string[];
+  readonly #endpoints: () => readonly string[];
   readonly #pending: Gauge;
   readonly #oldest: Gauge;
   readonly #dead: Gauge;
   readonly #throttled: Gauge;
   readonly #paused: Gauge;
 
-  constructor(registry: Registry, prefix: string, endpoints: readonly string[]) {
+  constructor(registry: Registry, prefix: string, endpoints: () => readonly string[]) {
     this.#endpoints = endpoints;
     const gauge = (name: string, help: string) =>
       new Gauge({ name: prefix + name, help, labelNames: ['endpoint'], registers: [registry] });
@@ -44,8 +44,9 @@ export class OutboxGauges {
     ]) {
       each.reset();
     }
-    for (let from = 0; from < this.#endpoints.length; from += DEPTHS_AT_ONCE) {
-      const some = this.#endpoints.slice(from, from + DEPTHS_AT_ONCE);
+    const endpoints = this.#endpoints();
+    for (let from = 0; from < endpoints.length; from += DEPTHS_AT_ONCE) {
+      const some = endpoints.slice(from, from + DEPTHS_AT_ONCE);
       await Promise.all(some.map((endpoint) => this.#set(endpoint, depthOf)));
     }
   }

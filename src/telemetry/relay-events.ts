@@ -4,6 +4,7 @@ import type { Clock } from '../lib/clock.js';
 import { placeText } from '../lib/http-server.js';
 import type { Endpoint } from '../model/endpoint.js';
 import { messageOf } from '../model/errors.js';
+import type { LogLevel } from '../model/log-settings.js';
 import type { ListenAddress, Settings, StateSettings } from '../model/vocabulary.js';
 import { addressOf } from '../redis/client.js';
 import { publicKeysOf } from '../signing/sign.js';
@@ -34,7 +35,12 @@ export class RelayEvents {
       'starting expiry-relay',
     );
     if (settings.state.kind === 'memory') this.#stateInMemory();
-    for (const endpoint of endpoints.values()) this.#signing(endpoint);
+    for (const endpoint of endpoints.values()) this.signing(endpoint);
+  }
+
+  /** Sets the minimum level of log lines. */
+  setLevel(level: LogLevel): void {
+    this.#log.level = level;
   }
 
   /** The relay listens to Redis, and the state can be used. */
@@ -45,6 +51,15 @@ export class RelayEvents {
   /** Attempts may be prevented if the limit of open files is too low. */
   fewOpenFiles(found: string, advice: string): void {
     this.#log.warn({ event: 'few_open_files' }, `open files: ${found}; ${advice}`);
+  }
+
+  /** Other machines can reach the admin port, and its API has no credentials. */
+  apiClosed(): void {
+    this.#log.warn(
+      { event: 'api_closed' },
+      'the API of the admin port is closed (403): other machines can reach the port, and the API has no credentials. Set ' +
+        'admin.page.username and admin.page.password_file, or admin.page.enabled: false',
+    );
   }
 
   /** The admin port could not accept a connection. */
@@ -58,7 +73,8 @@ export class RelayEvents {
     );
   }
 
-  #signing({ name: endpoint, secrets }: Endpoint): void {
+  /** How webhooks to the endpoint are signed, if operators must know. */
+  signing({ name: endpoint, secrets }: Endpoint): void {
     if (secrets.length === 0) {
       const line = { event: 'endpoint_unsigned', endpoint };
       this.#log.warn(

@@ -21,7 +21,7 @@ import type {
   Route,
 } from '../model/vocabulary.js';
 import { fillKey } from '../payload/path-template.js';
-import { asksForValues, matchRoute } from '../routing/routes.js';
+import { asksForValues, matchRoute, type Routing } from '../routing/routes.js';
 import type { Keyspace } from '../source/keyspace.js';
 import { countAtOnce, readValues, type WantedValue } from './reader.js';
 import { Readings } from './readings.js';
@@ -44,7 +44,7 @@ export interface ValueEvents {
 }
 
 export interface ValueKeeperParts {
-  readonly routes: readonly Route[];
+  readonly routing: Pick<Routing, 'routes'>;
   readonly values: Values;
   readonly events: ValueEvents;
   readonly clock: Clock;
@@ -66,15 +66,31 @@ interface LookupOf {
   readonly wanted: WantedValue;
 }
 
-export class ValueKeeper {
-  readonly #parts: ValueKeeperParts;
+/** What some routes ask for. */
+interface Asked {
+  readonly routes: readonly Route[];
   /** The routes that include the value of the expired key. */
-  readonly #including: readonly Route[];
+  readonly including: readonly Route[];
   /** Whether any route needs a value; without one, values cost nothing. */
-  readonly #isAsked: boolean;
-  readonly #readings: Readings;
+  readonly isAsked: boolean;
   /** How many expirations may have their values in memory at a time. */
   readonly countMax: number;
+}
+
+function askedBy(routes: readonly Route[]): Asked {
+  const including = routes.filter(({ includesValue }) => includesValue);
+  const asking = routes.filter(asksForValues);
+  const bytesMax = Math.max(1, ...asking.map(({ valueBytesMax }) => valueBytesMax));
+  return { routes, including, isAsked: asking.length > 0, countMax: countAtOnce(bytesMax) };
+}
+
+export class ValueKeeper {
+  readonly #parts: ValueKeeperParts;
+  readonly #readings: Readings;
+  /** Of the routes of the last use. */
+  #asked: Asked;
+  /** Whether any version of the routes needed a value. */
+  #wasAsked: boolean;
   /** Null while the relay is not subscribed. */
   #keys: ReadableKeys | null = null;
   /** Whether a lookup has timed out: later ones do not wait until Redis is back. */
@@ -82,13 +98,23 @@ export class ValueKeeper {
 
   constructor(parts: ValueKeeperParts) {
     this.#parts = parts;
-    this.#including = parts.routes.filter(({ includesValue }) => includesValue);
-    const asking = parts.routes.filter(asksForValues);
-    this.#isAsked = asking.length > 0;
-    const bytesMax = Math.max(1, ...asking.map(({ valueBytesMax }) => valueBytesMax));
-    this.countMax = countAtOnce(bytesMax);
+    this.#asked = askedBy(parts.routing.routes);
+    this.#wasAsked = this.#asked.isAsked;
     const read = (batch: readonly Deadline[], isDue: boolean) => this.#read(batch, isDue);
-    this.#readings = new Readings({ countMax: this.countMax, read });
+    this.#readings = new Readings({ countMax: () => this.countMax, read });
+  }
+
+  /** How many expirations may have their values in memory at a time. */
+  get countMax(): number {
+    return this.#askedNow().countMax;
+  }
+
+  /** What the current routes ask for. Computed once for each version of the routes. */
+  #askedNow(): Asked {
+    const { routes } = this.#parts.routing;
+    if (this.#asked.routes !== routes) this.#asked = askedBy(routes);
+    this.#wasAsked ||= this.#asked.isAsked;
+    return this.#asked;
   }
 
   /** Sets the keyspace that values are read from; null: none is connected. */
@@ -171,19 +197,20 @@ export class ValueKeeper {
 
   /** If no route needs a value, deletes the values that an earlier configuration has left. */
   async forgetUnasked(database: number): Promise<void> {
-    if (!this.#isAsked) await this.forgetAll(database);
+    if (!this.#askedNow().isAsked) await this.forgetAll(database);
   }
 
-  /** Deletes values in a database that were left behind. */
+  /** Deletes values in a database that were left behind: all of them, once a reload has removed the last route. */
   async prune(database: number, serverNowMs: number): Promise<void> {
-    if (this.#isAsked)
+    if (this.#askedNow().isAsked)
       await this.#parts.values.prune(database, Math.round(serverNowMs - LEFT_BEHIND_MS));
+    else if (this.#wasAsked) await this.forgetAll(database);
   }
 
   /** The largest size limit of the routes that include the key's own value; 0: none does. */
   #bytesMax({ key }: KeyInDatabase): number {
     let bytesMax = 0;
-    for (const route of this.#including) {
+    for (const route of this.#askedNow().including) {
       if (route.valueBytesMax <= bytesMax || matchRoute(route, key) === null) continue;
       bytesMax = route.valueBytesMax;
     }

@@ -9,8 +9,8 @@ import type { Deadline } from '../model/vocabulary.js';
 const WAITING_MAX = 10_000;
 
 export interface ReadingsParts {
-  /** The number of values read at a time. */
-  readonly countMax: number;
+  /** Returns the number of values to read at a time. */
+  readonly countMax: () => number;
   /** Reads values and keeps them; never rejects. `isDue`: just before their deadlines. */
   readonly read: (batch: readonly Deadline[], isDue: boolean) => Promise<void>;
 }
@@ -69,8 +69,9 @@ export class Readings {
 
   #take(waiting: Map<string, Deadline>): Deadline[] {
     const batch: Deadline[] = [];
+    const countMax = this.#parts.countMax();
     for (const [name, deadline] of waiting) {
-      if (batch.length === this.#parts.countMax) break;
+      if (batch.length >= countMax) break;
       waiting.delete(name);
       batch.push(deadline);
     }

@@ -16,8 +16,8 @@ export interface SweepParts {
   readonly glob: string | null;
   /** Selects among the scanned keys. */
   readonly isRouted: (key: Buffer) => boolean;
-  /** The share of the time to spend, 0 to 1; the rest is pauses. */
-  readonly share: number;
+  /** Returns the share of the time to spend, 0 to 1; the rest is pauses. */
+  readonly share: () => number;
   readonly clock: Clock;
 }
 
@@ -34,7 +34,7 @@ export async function* sweep(
     cursor = next;
     const found = keys.filter(isRouted);
     if (found.length > 0) yield found.map((key) => ({ database, key }));
-    await pace(beganAtMs, share, clock, signal);
+    await pace(beganAtMs, share(), clock, signal);
   } while (cursor !== '0' && !signal.aborted);
 }
 

@@ -49,15 +49,23 @@ export class Sweeper {
     this.#parts = parts;
   }
 
-  /** Sweeps until the signal aborts. A notification of `sweepNow` makes the next sweep fast and immediate. */
+  /**
+   * Sweeps until the signal aborts. A notification of `sweepNow` makes the next sweep fast and immediate: keys have come,
+   * or routes. The current sweep hurries up.
+   */
   async run(sweepNow: Condition, signal: AbortSignal): Promise<void> {
     const { databases, routing, deadlines, values, serverNowMs, clock, events } = this.#parts;
-    let share = URGENT_SHARE;
+    let isUrgent = true;
     for (let isFirst = true; !signal.aborted; isFirst = false) {
-      const version = sweepNow.version;
+      const { version } = sweepNow;
+      const shareMin = isUrgent ? URGENT_SHARE : LATER_SHARE;
+      const share = () => (sweepNow.version === version ? shareMin : URGENT_SHARE);
       const beganAtMs = clock.monotonicMs();
       let found = 0;
       for (const database of databases) {
+        if (isUrgent && !isFirst) {
+          await deadlines.bringBack(database, (key) => routing.isRouted(key));
+        }
         for (const glob of routing.globs) found += await this.#sweep(database, glob, share, signal);
         if (!isFirst) await this.#reconcile(database, share, signal);
         await values.prune(database, serverNowMs());
@@ -66,20 +74,20 @@ export class Sweeper {
       if (signal.aborted) return;
       events.swept(found, clock.monotonicMs() - beganAtMs);
       if (sweepNow.version === version) await sweepNow.wait(clock, SWEEP_EVERY_MS, signal);
-      share = sweepNow.version === version ? LATER_SHARE : URGENT_SHARE;
+      isUrgent = sweepNow.version !== version;
     }
   }
 
   /** Corrects entries whose keys changed while no replica listened. */
   async reconcile(database: number, signal: AbortSignal): Promise<void> {
-    await this.#reconcile(database, URGENT_SHARE, signal);
+    await this.#reconcile(database, () => URGENT_SHARE, signal);
   }
 
   /**
    * Reads the keys of all tracked entries again. A key that was deleted, persisted or set again before its deadline did
    * not expire, even if no replica received that change.
    */
-  async #reconcile(database: number, share: number, signal: AbortSignal): Promise<void> {
+  async #reconcile(database: number, share: () => number, signal: AbortSignal): Promise<void> {
     const { deadlines, slots, clock } = this.#parts;
     for await (const all of deadlines.scan(database)) {
       if (signal.aborted) return;
@@ -87,14 +95,14 @@ export class Sweeper {
       if (keys.length === 0) continue;
       const beganAtMs = clock.monotonicMs();
       await this.#track(keys, signal);
-      await pace(beganAtMs, share, clock, signal);
+      await pace(beganAtMs, share(), clock, signal);
     }
   }
 
   async #sweep(
     database: number,
     glob: string | null,
-    share: number,
+    share: () => number,
     signal: AbortSignal,
   ): Promise<number> {
     const { routing, session, clock } = this.#parts;

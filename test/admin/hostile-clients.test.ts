@@ -9,6 +9,7 @@ import { startAdmin } from '../../src/admin/server.js';
 import { SharedText } from '../../src/admin/shared-text.js';
 import { type Clock, systemClock } from '../../src/lib/clock.js';
 import { ask, RawClient, rawClients } from '../support/admin-client.js';
+import { API_PARTS } from '../support/domain.js';
 import { eventually } from '../support/eventually.js';
 import { ManualClock } from '../support/manual-clock.js';
 
@@ -25,6 +26,7 @@ async function open(
 ): Promise<Open> {
   const closed: string[] = [];
   const admin = await startAdmin({
+    ...API_PARTS,
     listen: { host: '127.0.0.1', port: 0 },
     checks: () => [],
     metrics,

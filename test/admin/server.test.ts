@@ -3,12 +3,14 @@ import { describe, expect, it } from 'vitest';
 import { type Check, startAdmin } from '../../src/admin/server.js';
 import { systemClock } from '../../src/lib/clock.js';
 import { ListenError } from '../../src/model/errors.js';
+import { API_PARTS } from '../support/domain.js';
 
 async function withAdmin(
   checks: () => Check[],
   use: (get: (path: string, method?: 'GET' | 'POST') => Promise<[number, string]>) => Promise<void>,
 ): Promise<void> {
   const admin = await startAdmin({
+    ...API_PARTS,
     listen: { host: '127.0.0.1', port: 0 },
     checks,
     metrics: async () => 'expiry_relay_up 1\n',
@@ -83,6 +85,7 @@ describe('the admin port', () => {
 
   it('names the address that is in use', async () => {
     const first = await startAdmin({
+      ...API_PARTS,
       listen: { host: '127.0.0.1', port: 0 },
       checks: () => fine,
       metrics: async () => '',
@@ -93,6 +96,7 @@ describe('the admin port', () => {
       onError: () => undefined,
     });
     const second = startAdmin({
+      ...API_PARTS,
       listen: first.address,
       checks: () => fine,
       metrics: async () => '',

@@ -55,10 +55,8 @@ function aCapture(enqueue?: Outbox['enqueue'], route: Partial<Route> = {}) {
   );
   if (enqueue !== undefined) outbox.enqueue = enqueue;
   const { events, named } = recordedEvents();
-  const routing = new Routing(
-    [aRoute({ patterns: [compilePattern('order:*')], ...route })],
-    '{relay}:',
-  );
+  const routes = [aRoute({ patterns: [compilePattern('order:*')], ...route })];
+  const routing = new Routing(() => routes, '{relay}:');
   /** The actions, in order. */
   const steps: string[] = [];
   const note = (step: string, keys: readonly KeyInDatabase[]) => {
@@ -110,7 +108,7 @@ function aCapture(enqueue?: Outbox['enqueue'], route: Partial<Route> = {}) {
   const intake = new Intake({ routing, queue, overflow: dropped, trust, serverNowMs, events });
   const processor = new EventProcessor({ queue, events, clock });
   const values = new ValueKeeper({
-    routes: routing.routes,
+    routing,
     values: new MemoryValues(),
     events: { unreadable: () => {}, stale: () => {}, omitted: () => {} },
     clock,

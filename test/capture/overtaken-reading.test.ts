@@ -66,7 +66,7 @@ it.each([
     const clock = systemClock;
     const tracker = new Tracker(deadlines);
     const routes = [aRoute({ patterns: [compilePattern('order:*')] })];
-    const routing = new Routing(routes, '{relay}:');
+    const routing = new Routing(() => routes, '{relay}:');
     const queue = createEventQueue(clock);
     const overflow = new OverflowLog(clock);
     const barrier = new Latch();
@@ -87,7 +87,7 @@ it.each([
     const intake = new Intake({ routing, queue, overflow, trust, serverNowMs, events });
     const processor = new EventProcessor({ queue, events, clock });
     const values = new ValueKeeper({
-      routes,
+      routing,
       values: new MemoryValues(),
       events: { unreadable: () => {}, stale: () => {}, omitted: () => {} },
       clock,

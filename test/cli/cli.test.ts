@@ -17,7 +17,7 @@ import { Secret } from '../../src/model/secret.js';
 import { newKeyPair } from '../../src/signing/key-pair.js';
 import { sign } from '../../src/signing/sign.js';
 import { cli, startCli, tempFolder } from '../support/cli.js';
-import { TEST_SECRET } from '../support/domain.js';
+import { API_PARTS, TEST_SECRET } from '../support/domain.js';
 import { eventually } from '../support/eventually.js';
 import { runCommand } from '../support/relay-process.js';
 
@@ -329,6 +329,7 @@ describe('healthcheck', () => {
     use: (check: (...more: string[]) => ReturnType<typeof cli>) => Promise<void>,
   ) => {
     const admin = await startAdmin({
+      ...API_PARTS,
       listen: { host: '127.0.0.1', port: 0 },
       checks: () => [{ name: 'subscribed', problem }],
       metrics: async () => '',
@@ -355,6 +356,7 @@ describe('healthcheck', () => {
 
   it('is fine while the file of a running relay is being edited, or lacks its variables', async () => {
     const admin = await startAdmin({
+      ...API_PARTS,
       listen: { host: '127.0.0.1', port: 0 },
       checks: () => [],
       metrics: async () => '',
@@ -379,6 +381,7 @@ describe('healthcheck', () => {
       await using chosen = await tempFolder(listen(0));
       const found = await loadAdminAddress({ file: undefined, env: {}, cwd: chosen.path });
       const admin = await startAdmin({
+        ...API_PARTS,
         listen: found,
         checks: () => [],
         metrics: async () => '',
@@ -397,6 +400,7 @@ describe('healthcheck', () => {
   it('finds by IPv4 what listens on [::] where there is no IPv6', async () => {
     await using folder = await tempFolder({});
     const admin = await startAdmin({
+      ...API_PARTS,
       listen: { host: '127.0.0.1', port: 0 },
       checks: () => [],
       metrics: async () => '',

@@ -6,6 +6,7 @@ import { describe, expect, it } from 'vitest';
 import { freePort } from '../../scripts/lib/free-port.mjs';
 import { startRedis } from '../../scripts/lib/redis-server.mjs';
 import { runCli } from '../../src/cli/cli.js';
+import { Hangups } from '../../src/lib/hangups.js';
 import { endpointKeys, goneField, goneKey, replicasKey } from '../../src/state/format.js';
 import { unpackDelivery } from '../../src/state/packing.js';
 import { BufferedOutput } from '../../src/telemetry/buffered-output.js';
@@ -227,12 +228,12 @@ describe('dead replay', () => {
       stdout: 'shop: 2 replayed\n',
       stderr:
         'expiry-relay: audit: 1 not replayed: the endpoint responded 410 and is disabled in ' +
-        'host-a:1. Restart host-a:1, then replay\n',
+        'host-a:1. Send SIGHUP to host-a:1, then replay\n',
     });
     expect(await left('audit')).toEqual(['elsewhere']);
     await shared.client.zadd(replicas, Date.now() + MINUTE_MS, 'two');
     const { stderr } = await dead('replay', 'elsewhere');
-    expect(stderr).toContain('. Restart host-a:1, host-b:1, then replay\n');
+    expect(stderr).toContain('. Send SIGHUP to host-a:1, host-b:1, then replay\n');
     await shared.client.zrem(replicas, 'one', 'two');
     expect(await dead('replay', 'elsewhere')).toMatchObject({ code: 0 });
   });
@@ -487,6 +488,7 @@ describe('dead list, whose reader is slow', () => {
       stdout,
       stderr: new Sink(),
       logOutput: new BufferedOutput(new Sink()),
+      hangups: new Hangups(() => undefined),
       reports: new ProcessReports(),
       stop: new AbortController().signal,
     });

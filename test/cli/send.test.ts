@@ -197,7 +197,7 @@ describe('send', () => {
   });
 
   it.each([
-    [410, {}, '→ the relay would disable this endpoint until a restart'],
+    [410, {}, '→ the relay would disable this endpoint until a reload'],
     [
       301,
       { location: '/other?key=hush' },

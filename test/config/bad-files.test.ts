@@ -9,6 +9,11 @@ const cwd = new URL('./testdata', import.meta.url).pathname;
 
 /** By the name of the error: the lines, each after `<name>.yaml:`. */
 const EXPECTED: Readonly<Record<string, readonly string[]>> = {
+  'bad-admin-page': [
+    '2:10: admin.page.username: expected password_file beside username, found none',
+    '2:41: admin.page.allowed_hosts[0]: expected a host name such as relay.internal, found "a b"',
+    '2:49: admin.page: unknown key "typo"',
+  ],
   'bad-headers': [
     '5:16: endpoints.shop.headers: expected a header that the relay does not set, found "Host"',
     '5:32: endpoints.shop.headers.x-bad: expected a header value: one line of Latin-1 text, found one with a line break (it contains a newline at character 2)',

@@ -4,7 +4,8 @@ import { syncBuiltinESMExports } from 'node:module';
 import { generate } from 'selfsigned';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { stringify } from 'yaml';
-import { loadSettings } from '../../src/config/load.js';
+import type { Loaded } from '../../src/config/load.js';
+import { SettingsSource } from '../../src/config/settings-source.js';
 import type { Endpoint } from '../../src/model/endpoint.js';
 import { selfSigned } from '../support/certificate.js';
 import { tempFolder } from '../support/cli.js';
@@ -24,18 +25,35 @@ function spyOnOpen() {
   return spy;
 }
 
-/** The one endpoint of a file. */
-async function load(given: Record<string, unknown>): Promise<Endpoint> {
+/** A file with one endpoint, as it is loaded first, and again. */
+async function open(given: Record<string, unknown>) {
   const shop = { url: 'https://shop/', secrets: 'none', ...given };
   const routes = [{ name: 'all', match: '*', to: 'shop' }];
-  await using folder = await tempFolder({
-    'relay.yaml': stringify({ endpoints: { shop }, routes }),
-  });
-  const { settings } = await loadSettings({ file: undefined, env: {}, cwd: folder.path });
-  const endpoint = settings.endpoints.get('shop');
-  if (endpoint === undefined) throw new Error('no endpoint');
-  return endpoint;
+  const folder = await tempFolder({ 'relay.yaml': stringify({ endpoints: { shop }, routes }) });
+  onTestFinished(() => folder[Symbol.asyncDispose]());
+  const options = { file: undefined, env: {}, cwd: folder.path };
+  const source = new SettingsSource(options, (settings) => settings);
+  const endpointOf = ({ settings }: Loaded): Endpoint => {
+    const endpoint = settings.endpoints.get('shop');
+    if (endpoint === undefined) throw new Error('no endpoint');
+    return endpoint;
+  };
+  const endpoint = endpointOf(await source.load());
+  /** The endpoint, or the problem of its files. */
+  const again = async (): Promise<Endpoint | string> => {
+    const reading = await source.read();
+    if (reading.kind === 'valid') return endpointOf(reading.loaded);
+    return reading.endpointProblems.get('shop') ?? reading.mistakes.join();
+  };
+  /** The secrets and headers, or the problem. */
+  const shownAgain = async () => {
+    const found = await again();
+    return typeof found === 'string' ? found : shown(found);
+  };
+  return { endpoint, again, shownAgain };
 }
+
+const load = async (given: Record<string, unknown>) => (await open(given)).endpoint;
 
 const shown = ({ secrets, headers }: Endpoint) => ({
   secrets: secrets.map((secret) => secret.reveal()),
@@ -48,7 +66,6 @@ describe('an endpoint', () => {
   it('has its basic authentication as a header', async () => {
     const endpoint = await load({ basic: { username: 'relay', password: 'p:w' } });
     expect(shown(endpoint).headers).toEqual({ authorization: basic('relay', 'p:w') });
-    expect(endpoint.files).toBeNull();
   });
 
   it('has its proxy without the login, and none when the value is empty', async () => {
@@ -68,104 +85,73 @@ describe('an endpoint', () => {
 });
 
 describe('the files of an endpoint', () => {
-  it('are read at the start, and are the same until they change', async () => {
+  it('are read at the start, and again with the configuration', async () => {
     await using mounted = await MountedSecret.mount({ key: `${TEST_SECRET}\n`, token: 't 1\n' });
     await using own = await tempFolder({ password: 'p' });
-    const endpoint = await load({
+    const { endpoint, shownAgain } = await open({
       secrets: [{ file: mounted.file('key') }, NEW_SECRET],
       headers: { 'X-Token': { file: mounted.file('token') }, 'x-other': 'o' },
       basic: { username: 'relay', password_file: `${own.path}/password` },
     });
     const headers = { 'x-other': 'o', 'x-token': 't 1', authorization: basic('relay', 'p') };
-    expect(shown(endpoint)).toEqual({ secrets: [TEST_SECRET, NEW_SECRET], headers });
-    expect(await endpoint.files?.look()).toEqual({ kind: 'same' });
+    const first = { secrets: [TEST_SECRET, NEW_SECRET], headers };
+    expect(shown(endpoint)).toEqual(first);
+    expect(await shownAgain()).toEqual(first);
 
     await mounted.swap({ key: NEW_SECRET, token: 't 2' });
-    const found = await endpoint.files?.look();
-    expect(found?.kind === 'changed' && shown(found.held)).toEqual({
-      secrets: [NEW_SECRET, NEW_SECRET],
-      headers: { ...headers, 'x-token': 't 2' },
-    });
-    expect(await endpoint.files?.look()).toEqual({ kind: 'same' });
-
-    await writeFile(`${own.path}/password`, 'p');
-    expect(await endpoint.files?.look()).toEqual({ kind: 'same' });
     await writeFile(`${own.path}/password`, 'q');
-    const later = await endpoint.files?.look();
-    expect(later?.kind === 'changed' && shown(later.held).headers.authorization).toBe(
-      basic('relay', 'q'),
-    );
+    expect(await shownAgain()).toEqual({
+      secrets: [NEW_SECRET, NEW_SECRET],
+      headers: { ...headers, 'x-token': 't 2', authorization: basic('relay', 'q') },
+    });
   });
 
   it('are unusable while one is missing, empty or invalid, and no secret is in the message', async () => {
     await using mounted = await MountedSecret.mount({ key: TEST_SECRET });
-    const { files } = await load({ secrets: [{ file: mounted.file('key') }] });
-    const problemAfter = async (held: Record<string, string>) => {
+    const { shownAgain } = await open({ secrets: [{ file: mounted.file('key') }] });
+    const readAfter = async (held: Record<string, string>) => {
       await mounted.swap(held);
-      const found = await files?.look();
-      expect(await files?.look()).not.toMatchObject({ kind: 'changed' });
-      return found?.kind === 'unusable' ? found.problem : found?.kind;
+      return shownAgain();
     };
-    expect(await problemAfter({})).toBe(
+    expect(await readAfter({})).toBe(
       'endpoints.shop.secrets[0].file: expected a readable file, ' +
         `found "${mounted.file('key')}" (no such file)`,
     );
-    expect(await problemAfter({ key: '\n' })).toContain('found an empty file');
-    const nonsense = await problemAfter({ key: 'hunter2hunter2' });
+    expect(await readAfter({ key: '\n' })).toContain('found an empty file');
+    const nonsense = await readAfter({ key: 'hunter2hunter2' });
     expect(nonsense).toContain('without the prefix whsec_');
     expect(nonsense).not.toContain('hunter2');
-    expect(await problemAfter({ key: NEW_SECRET })).toBe('changed');
-  });
-
-  it('are read again after a failed reading, even if they have not changed', async () => {
-    await using mounted = await MountedSecret.mount({ key: TEST_SECRET });
-    const { files } = await load({ secrets: [{ file: mounted.file('key') }] });
-    await mounted.swap({ key: NEW_SECRET });
-    spyOnOpen().mockRejectedValueOnce(Object.assign(new Error(), { code: 'EMFILE' }));
-    expect(await files?.look()).toMatchObject({
-      kind: 'unusable',
-      problem: expect.stringContaining('reading it failed: EMFILE'),
-    });
-    expect(await files?.look()).toMatchObject({ kind: 'changed' });
-    expect(await files?.look()).toEqual({ kind: 'same' });
+    expect(await readAfter({ key: NEW_SECRET })).toMatchObject({ secrets: [NEW_SECRET] });
   });
 
   it('are not opened while one is a pipe, which may have no writer', async () => {
     await using folder = await tempFolder({ key: TEST_SECRET });
     const key = `${folder.path}/key`;
-    const { files } = await load({ secrets: [{ file: key }] });
+    const { shownAgain } = await open({ secrets: [{ file: key }] });
     await rm(key);
     execFileSync('mkfifo', [key]);
-    const open = spyOnOpen();
-    expect(await files?.look()).toEqual({
-      kind: 'unusable',
-      problem: expect.stringMatching(
-        /^endpoints\.shop\.secrets\[0\]\.file: expected a readable file.*\(it is no regular file\)/,
-      ),
-    });
-    expect(open).not.toHaveBeenCalled();
+    const opened = spyOnOpen();
+    expect(await shownAgain()).toMatch(
+      /^endpoints\.shop\.secrets\[0\]\.file: expected a readable file.*\(it is no regular file\)/,
+    );
+    expect(opened.mock.calls.map(([path]) => path)).not.toContain(key);
     await rm(key);
     await writeFile(key, NEW_SECRET);
-    expect(await files?.look()).toMatchObject({ kind: 'changed' });
+    expect(await shownAgain()).toMatchObject({ secrets: [NEW_SECRET] });
   });
 
   it('that were pipes at the start are not read again; the others are', async () => {
     await using folder = await tempFolder({ token: 't 1' });
     const [key, token] = [`${folder.path}/key`, `${folder.path}/token`];
     execFileSync('mkfifo', [key]);
-    const [endpoint] = await Promise.all([
-      load({ secrets: [{ file: key }], headers: { 'x-token': { file: token } } }),
+    const [{ endpoint, shownAgain }] = await Promise.all([
+      open({ secrets: [{ file: key }], headers: { 'x-token': { file: token } } }),
       writeFile(key, TEST_SECRET),
     ]);
     expect(shown(endpoint).secrets).toEqual([TEST_SECRET]);
     await rm(key);
-    expect(await endpoint.files?.look()).toEqual({ kind: 'same' });
     await writeFile(token, 't 2');
-    const found = await endpoint.files?.look();
-    expect(found?.kind === 'changed' && shown(found.held)).toEqual({
-      secrets: [TEST_SECRET],
-      headers: { 'x-token': 't 2' },
-    });
+    expect(await shownAgain()).toEqual({ secrets: [TEST_SECRET], headers: { 'x-token': 't 2' } });
   });
 
   it('hold a certificate and its key, which belong together', async () => {
@@ -178,21 +164,19 @@ describe('the files of an endpoint', () => {
     });
     const at = (name: string) => `${folder.path}/${name}`;
     const tls = { ca_file: at('ca'), cert_file: at('cert'), key_file: at('key') };
-    const endpoint = await load({ tls });
+    const { endpoint, again } = await open({ tls });
     expect(endpoint.tls?.ca?.reveal()).toContain(other.cert.trim());
     expect(endpoint.tls?.client?.key.reveal()).toContain(one.key.trim());
     await writeFile(at('key'), other.key);
-    expect(await endpoint.files?.look()).toEqual({
-      kind: 'unusable',
-      problem:
-        "endpoints.shop.tls.key_file: expected the key of cert_file's first certificate, " +
+    expect(await again()).toBe(
+      "endpoints.shop.tls.key_file: expected the key of cert_file's first certificate, " +
         'found another key',
-    });
+    );
     await expect(load({ tls })).rejects.toThrow('relay.yaml:8:17: endpoints.shop.tls.key_file');
     await writeFile(at('cert'), other.cert);
-    expect(await endpoint.files?.look()).toMatchObject({ kind: 'changed' });
+    expect(await again()).toMatchObject({ name: 'shop' });
     await rm(at('ca'));
-    expect(await endpoint.files?.look()).toMatchObject({ kind: 'unusable' });
+    expect(await again()).toContain('no such file');
   });
 
   it('are rejected if OpenSSL would refuse them for a connection, such as a key that is too short', async () => {

@@ -3,8 +3,8 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { SECRET_FILE_BYTES_MAX } from '../../src/config/live-files.js';
 import { FILE_BYTES_MAX, loadSettings } from '../../src/config/load.js';
+import { SECRET_FILE_BYTES_MAX } from '../../src/config/read-secrets.js';
 import { TEST_SECRET } from '../support/domain.js';
 
 const SMALLEST = `
@@ -195,11 +195,13 @@ describe('the settings', () => {
           proxy: null,
           accept: new Set(),
           allowLinkLocal: false,
-          files: null,
         },
       ],
       routes: [],
-      admin: { listen: { host: '127.0.0.1', port: 9464 } },
+      admin: {
+        listen: { host: '127.0.0.1', port: 9464 },
+        page: { enabled: true, readOnly: false, authorization: null, allowedHosts: [] },
+      },
       log: { level: 'info', format: 'auto' },
       state: {
         kind: 'redis',

@@ -3,12 +3,13 @@ import { describe, expect, it } from 'vitest';
 import { goneChecks } from '../../src/delivery/gone-endpoints.js';
 import { Worker } from '../../src/delivery/worker.js';
 import type { Endpoint } from '../../src/model/endpoint.js';
+import { Secret } from '../../src/model/secret.js';
 import type { Outcome } from '../../src/model/vocabulary.js';
 import { MemoryOutbox } from '../../src/outbox/memory-outbox.js';
 import { DeliveryEvents } from '../../src/telemetry/delivery-events.js';
 import { Metrics } from '../../src/telemetry/metrics.js';
 import { lettersOf } from '../outbox/outbox.contract.js';
-import { aDelivery, anEndpoint } from '../support/domain.js';
+import { aDelivery, anEndpoint, TEST_SECRET } from '../support/domain.js';
 import { ACCEPTED, FakeSender, PREVENTED, rejected } from '../support/fake-sender.js';
 import { heapBytes } from '../support/heap.js';
 import { fixedChance, ManualClock, settled } from '../support/manual-clock.js';
@@ -32,13 +33,12 @@ function aWorker(
   const metrics = new Metrics({ endpoints: new Map([[endpoint.name, endpoint]]), routes: [] });
   const events = new DeliveryEvents(log, metrics, clock);
   const serverNowMs = () => clock.nowMs();
-  const current = () => endpoint;
+  const live = { endpoint };
   const parts = {
-    endpoint,
-    current,
+    current: () => live.endpoint,
     sender,
     outbox,
-    maxAgesMs,
+    maxAgeMs: (route: string) => maxAgesMs.get(route) ?? null,
     events,
     serverNowMs,
     clock,
@@ -48,6 +48,13 @@ function aWorker(
   worker.start();
   return {
     worker,
+    /** Changes the endpoint, as a reload does. */
+    change: async (changes: Partial<Endpoint>) => {
+      const before = live.endpoint;
+      live.endpoint = { ...before, ...changes };
+      worker.update(before);
+      await settled();
+    },
     clock,
     outbox,
     sender,
@@ -595,13 +602,13 @@ describe('an endpoint that is gone', () => {
   it('adds a note to the readiness checks, which is missing before', async () => {
     await using under = aWorker();
     await under.store('a');
-    expect(goneChecks([under.worker])).toEqual([]);
+    expect(goneChecks(under.worker.isGone ? ['shop'] : [])).toEqual([]);
     await under.answer(rejected(410));
-    expect(goneChecks([under.worker])).toEqual([
+    expect(goneChecks(under.worker.isGone ? ['shop'] : [])).toEqual([
       {
         name: 'endpoints',
         problem: null,
-        note: 'returned 410: shop; the relay sends nothing to them until it restarts',
+        note: 'returned 410: shop; the relay sends nothing to them until a reload',
       },
     ]);
   });
@@ -763,5 +770,71 @@ describe('a stop', () => {
     expect(await isOver(stopped)).toBe(true);
     expect(await under.pending()).toBe(1);
     expect(await under.dead()).toEqual([]);
+  });
+});
+
+describe('a worker whose endpoint changes by a reload', () => {
+  const unreachable: Outcome = {
+    kind: 'unreachable',
+    reason: 'connection_refused',
+    code: 'ECONNREFUSED',
+    detail: '',
+  };
+
+  /** A worker whose breaker is open, and that has a delivery waiting. */
+  async function anOpenBreaker() {
+    const under = aWorker({ concurrency: 1, retry: { scheduleMs: [], jitter: 0 } });
+    await under.store(...Array.from({ length: 6 }, (_, n) => `m${n}`));
+    for (let n = 0; n < 5; n += 1) await under.answer(unreachable);
+    expect(under.logged('breaker_opened')).toHaveLength(1);
+    expect(under.sender.sent).toHaveLength(5);
+    return under;
+  }
+
+  it('keeps its breaker when only the credentials change', async () => {
+    await using under = await anOpenBreaker();
+    await under.change({ secrets: [new Secret(TEST_SECRET)], headers: { x: new Secret('y') } });
+    expect(under.sender.sent).toHaveLength(5);
+  });
+
+  it('closes its breaker when anything else changes: it knows nothing about the new address', async () => {
+    await using under = await anOpenBreaker();
+    await under.change({ url: new URL('http://other/') });
+    expect(under.sender.sent).toHaveLength(6);
+    await under.answer(ACCEPTED);
+    expect(under.logged('breaker_closed')).toEqual([]);
+  });
+
+  it('counts attempts in progress in the new concurrency', async () => {
+    await using under = aWorker({ concurrency: 2 });
+    await under.store('a', 'b', 'c', 'd', 'e');
+    expect(under.sender.sent).toHaveLength(2);
+    await under.change({ concurrency: 3 });
+    expect(under.sender.sent).toHaveLength(3);
+    await under.change({ concurrency: 1 });
+    await under.answer(ACCEPTED);
+    await under.answer(ACCEPTED);
+    expect(under.sender.sent).toHaveLength(3);
+    await under.answer(ACCEPTED);
+    expect(under.sender.sent).toHaveLength(4);
+  });
+
+  it('delivers again after a 410, and forgets it once its dead letters are stored', async () => {
+    await using under = aWorker({ concurrency: 1 });
+    const forgotten: string[] = [];
+    under.outbox.forgetGone = async (endpoint: string) => void forgotten.push(endpoint);
+    await under.store('a', 'b');
+    await under.answer(rejected(410));
+    await under.worker.drained(AbortSignal.abort());
+    expect(under.worker.isGone).toBe(true);
+    under.worker.retryGone();
+    await settled();
+    expect(under.worker.isGone).toBe(false);
+    expect(forgotten).toEqual(['shop']);
+    await under.store('c');
+    await under.answer(ACCEPTED);
+    expect((await under.dead()).map(({ id }) => id).sort()).toEqual(['a', 'b']);
+    expect(await under.pending()).toBe(0);
+    expect(under.logged('endpoint_retried')).toHaveLength(1);
   });
 });

@@ -44,6 +44,7 @@ const TESTED_BY: readonly (readonly [page: string, mark: string, test: string])[
   ['docs/installation.md', 'docker build', 'scripts/test-image.mjs'],
   ['docs/operations/dead-letters.md', 'dead drop', 'test/docs/operations.e2e.test.ts'],
   ['docs/operations/dead-letters.md', 'attempts     3', 'test/cli/dead-text.test.ts'],
+  ['docs/operations/monitoring.md', '/api/v1/reload', 'test/docs/operations.e2e.test.ts'],
   ['docs/operations/redis.md', 'ACL SETUSER', 'test/docs/operations.e2e.test.ts'],
   ['docs/operations/redis.md', 'Exgen', 'test/docs/operations.e2e.test.ts'],
   ['docs/operations/sizing.md', 'state throughput', 'test/docs/blocks.test.ts'],

@@ -32,11 +32,13 @@ describe(PAGE, () => {
   });
 
   it.each([
-    '| `endpoints.<name>.timeout` | duration | `15s` | 1ms to 10m | yes |',
-    '| `endpoints.<name>.secrets[].file` | string | required | the path of a file | path |',
-    '| `endpoints.<name>.concurrency` | integer | `32` | 1 to 1,024 | yes |',
-    '| `endpoints.<name>.retry.schedule` | list of durations | `[1s, 5s, 30s, 2m, 10m, 30m, 2h, 5h, 10h, 24h]` | 0 to 50 items, each 0ms to 30d | yes |',
-    '| `endpoints.<name>.allow_link_local` | boolean | `false` | `true`, `false` | yes |',
+    '| `endpoints.<name>.timeout` | duration | `15s` | 1ms to 10m | no |',
+    '| `endpoints.<name>.secrets[].file` | string | required | the path of a file | no |',
+    '| `redis.password_file` | string |  | the path of a file | path |',
+    '| `state.dead_letters.max` | integer | `10000` | 1 to 1,000,000 | no |',
+    '| `endpoints.<name>.concurrency` | integer | `32` | 1 to 1,024 | no |',
+    '| `endpoints.<name>.retry.schedule` | list of durations | `[1s, 5s, 30s, 2m, 10m, 30m, 2h, 5h, 10h, 24h]` | 0 to 50 items, each 0ms to 30d | no |',
+    '| `endpoints.<name>.allow_link_local` | boolean | `false` | `true`, `false` | no |',
     '| `redis.notifications` | string | `manage` | `manage`, `require` | yes |',
     '| `routes[].match` | string or list of strings | required | a glob pattern; 1 to 100 items |',
     '| `endpoints.<name>.secrets` | `none` or list of strings or mappings | required |',

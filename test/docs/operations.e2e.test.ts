@@ -73,6 +73,18 @@ describe('the commands of the operations pages', () => {
     expect([...String(setting)].sort()).toEqual([...'Exgen'].sort());
   });
 
+  it('reload the configuration', async () => {
+    const listen = `127.0.0.1:${await freePort()}`;
+    const file = simpleFile(shared.server.url, 'http://127.0.0.1:9/', { admin: { listen } });
+    await using relay = await RelayProcess.start(file);
+    await relay.rewrite({ ...file, log: { level: 'debug' } });
+    await using shell = await docShell(shared.server.url, {});
+    const command = blockOf('docs/operations/monitoring.md', 'sh', '/api/v1/reload');
+    await using reload = shell.start(command.replaceAll('127.0.0.1:9464', listen));
+    expect(await reload.exited).toBe(0);
+    expect(reload.run.output).toContain('{"result":"applied","changed":["log.level"]}');
+  });
+
   it('list, replay and delete dead letters', async () => {
     await using failed = await withDeadLetter('order:44:unpaid');
     await using shell = await docShell(shared.server.url, { 'relay.yaml': stringify(failed.file) });

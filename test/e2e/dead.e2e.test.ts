@@ -104,7 +104,7 @@ describe('dead letters', () => {
     const refused = await command.dead('replay', '--all');
     expect(refused).toMatchObject({ code: 1, stdout: '' });
     expect(refused.stderr).toContain(
-      `is disabled in ${hostname()}:${relay.pid}. Restart ${hostname()}:${relay.pid}, then replay\n`,
+      `is disabled in ${hostname()}:${relay.pid}. Send SIGHUP to ${hostname()}:${relay.pid}, then replay\n`,
     );
     expect(await command.letters(1)).toMatchObject([{ reason: 'gone' }]);
     expect(await relay.get('/readyz?verbose')).toMatchObject({
@@ -114,7 +114,7 @@ describe('dead letters', () => {
     const { code, stdout } = await command.doctor();
     expect(code).toBe(1);
     expect(stdout).toMatch(
-      /^\[-\] endpoint shop +responded 410 \(gone\): disabled in .* until a restart/m,
+      /^\[-\] endpoint shop +responded 410 \(gone\): disabled in .* until a reload/m,
     );
     expect(stdout).toMatch(/; then run:\nexpiry-relay dead replay --endpoint shop --reason gone\n/);
     await relay.stop();

@@ -46,16 +46,13 @@ describe('SIGTERM', () => {
     expect(receiver.keys).toEqual(['slow']);
   });
 
-  it.each(['SIGINT', 'SIGQUIT', 'SIGHUP'] as const)(
-    'is not the only one: %s stops as well',
-    async (name) => {
-      await using receiver = await TestReceiver.start();
-      await using relay = await RelayProcess.start(simpleFile(shared.server.url, receiver.url));
-      expect(await relay.stop(name)).toEqual({ code: 0, signal: null });
-      expect(relay.logs('stopping')).toHaveLength(1);
-      expect(relay.logs('stopped')).toMatchObject([{ undelivered: 0 }]);
-    },
-  );
+  it.each(['SIGINT', 'SIGQUIT'] as const)('is not the only one: %s stops as well', async (name) => {
+    await using receiver = await TestReceiver.start();
+    await using relay = await RelayProcess.start(simpleFile(shared.server.url, receiver.url));
+    expect(await relay.stop(name)).toEqual({ code: 0, signal: null });
+    expect(relay.logs('stopping')).toHaveLength(1);
+    expect(relay.logs('stopped')).toMatchObject([{ undelivered: 0 }]);
+  });
 
   it('loses no line that was logged just before a second one', async () => {
     // Sends the second in the same turn, before the log lines of the first are written.
@@ -136,23 +133,6 @@ describe('SIGTERM', () => {
     await relay.logged('stopping');
     relay.kill('SIGINT');
     expect(await relay.exited).toEqual({ code: 1, signal: null });
-  });
-});
-
-describe('SIGHUP', () => {
-  it('cuts nothing off when it is received twice', async () => {
-    await using waiting = await waitingReceiver();
-    const { receiver } = waiting;
-    await using relay = await RelayProcess.start(simpleFile(shared.server.url, receiver.url));
-    await expire('hung-up');
-    await eventually('the attempt', () => receiver.requests.length === 1);
-    relay.kill('SIGHUP');
-    await relay.logged('stopping');
-    relay.kill('SIGHUP');
-    await eventually('not ready', async () => (await relay.get('/readyz')).status === 503);
-    waiting.answer();
-    expect(await relay.exited).toEqual({ code: 0, signal: null });
-    expect(relay.logs('attempt')).toMatchObject([{ key: 'hung-up', outcome: 'accepted' }]);
   });
 });
 

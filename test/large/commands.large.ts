@@ -153,7 +153,7 @@ describe('no command blocks Redis', () => {
     const waitEvents = { stateClockSet: nothing, waitsLimited: nothing };
     await new Waits({
       ...parts,
-      endpoints: new Map([['shop', endpoint]]),
+      endpoints: () => new Map([['shop', endpoint]]),
       events: waitEvents,
     }).runOnce();
     await outbox.depth('shop');
@@ -163,7 +163,8 @@ describe('no command blocks Redis', () => {
       deadLettersExpired: nothing,
       indexRestored: nothing,
     };
-    const times = { keepMs: 3_600_000, graceMs: 0, isClockSteady: () => true };
+    const limits = () => ({ keepMs: 3_600_000, graceMs: 0 });
+    const times = { limits, isClockSteady: () => true };
     const upkeep = new Maintenance({ ...parts, outbox, ...times, events });
     for (let round = 0; round < 2; round += 1) await upkeep.runOnce();
     const args = ['shop', '1', 'unknown_endpoint', DEAD_LETTER_BATCH];
@@ -201,7 +202,7 @@ describe('no command blocks Redis', () => {
     const { state, scripts, outbox } = await begin();
     expect(await outbox.claim('shop', 500, never)).toHaveLength(500);
     const presence = new Presence({
-      ...{ state, scripts, replica: 'other', endpoints: ['shop'], clock: systemClock },
+      ...{ state, scripts, replica: 'other', endpoints: () => ['shop'], clock: systemClock },
       onReclaimed: () => undefined,
     });
     await shared.client.zadd(replicasKey(PREFIX), NOW_MS, 'one');

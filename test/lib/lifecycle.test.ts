@@ -40,7 +40,11 @@ describe('Lifecycle', () => {
     const { lifecycle, failures, clock } = aLifecycle();
     const ran: string[] = [];
     lifecycle.onStop('first', () => void ran.push('first'));
-    lifecycle.onStop('stuck', () => new Promise(() => undefined), 100);
+    lifecycle.onStop(
+      'stuck',
+      () => new Promise(() => undefined),
+      () => 100,
+    );
     const stopped = lifecycle.stop();
     await clock.advance(100);
     await stopped;

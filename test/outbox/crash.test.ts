@@ -28,7 +28,7 @@ async function twoReplicas() {
     const { state, scripts, outbox } = await openState(port, prefix);
     onTestFinished(() => state.close());
     const presence = new Presence({
-      ...{ state, scripts, replica: name, endpoints: ['shop'], clock: systemClock },
+      ...{ state, scripts, replica: name, endpoints: () => ['shop'], clock: systemClock },
       onReclaimed: () => undefined,
     });
     await presence.heartbeat();
@@ -116,7 +116,7 @@ describe('a replica that dies', () => {
     const { state, outbox, scripts } = await openState(shared.server.port, prefix);
     onTestFinished(() => state.close());
     const third = new Presence({
-      ...{ state, scripts, replica: 'third', endpoints: ['shop'], clock: systemClock },
+      ...{ state, scripts, replica: 'third', endpoints: () => ['shop'], clock: systemClock },
       onReclaimed: () => undefined,
     });
     await third.reclaim();

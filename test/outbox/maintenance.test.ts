@@ -41,8 +41,8 @@ async function oneReplica(given: { keepMs?: number; deadLettersMax?: number } = 
   const outbox = opened.outbox({ deadLettersMax });
   const upkeep = () =>
     new Maintenance({
-      ...{ state, scripts, outbox, clock, keepMs },
-      graceMs: GRACE_MS,
+      ...{ state, scripts, outbox, clock },
+      limits: () => ({ keepMs, graceMs: GRACE_MS }),
       isClockSteady: () => {
         if (server.isAway) throw new StateUnavailableError('away');
         return server.isSteady;
@@ -56,7 +56,7 @@ async function oneReplica(given: { keepMs?: number; deadLettersMax?: number } = 
     });
   const presence = (endpoints: readonly string[]) =>
     new Presence({
-      ...{ state, scripts, replica: 'one', endpoints, clock: systemClock },
+      ...{ state, scripts, replica: 'one', endpoints: () => endpoints, clock: systemClock },
       onReclaimed: () => undefined,
     });
   /** Somebody had it until so long ago. */

@@ -33,7 +33,7 @@ async function anOutbox() {
   onTestFinished(() => state.close());
   const presence = (replica: string) =>
     new Presence({
-      ...{ state, scripts, replica, endpoints: ['shop'], clock: systemClock },
+      ...{ state, scripts, replica, endpoints: () => ['shop'], clock: systemClock },
       onReclaimed: () => undefined,
     });
   const one = outbox();

@@ -27,7 +27,7 @@ async function twoReplicas(clock: Clock = systemClock) {
       state: opened.state,
       scripts: opened.scripts,
       replica: name,
-      endpoints: ['shop', 'never-used'],
+      endpoints: () => ['shop', 'never-used'],
       clock,
       onReclaimed: (...what) => reclaimed.push(what),
     }),

@@ -29,7 +29,13 @@ async function anOutbox({ onTestFinished, skip }: TestContext) {
   });
   const { state, scripts } = opened;
   const events = { stateClockSet: () => undefined, waitsLimited: () => undefined };
-  const waits = new Waits({ state, scripts, clock: systemClock, endpoints: new Map(), events });
+  const waits = new Waits({
+    state,
+    scripts,
+    clock: systemClock,
+    endpoints: () => new Map(),
+    events,
+  });
   const outbox = opened.outbox({ corrected: (timeMs) => waits.correct(timeMs) });
   await waits.runOnce();
   return { ...server, client, waits, outbox };

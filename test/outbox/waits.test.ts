@@ -33,7 +33,7 @@ async function waiting(waitsMs: readonly number[], scheduleMs = [60_000, 120_000
   const clock = new ManualClock();
   const waits = new Waits({
     ...{ state, scripts, clock },
-    endpoints: new Map([['shop', { retry: { scheduleMs, jitter: 0 } }]]),
+    endpoints: () => new Map([['shop', { retry: { scheduleMs, jitter: 0 } }]]),
     events: {
       stateClockSet: (...what) => said.push(['set', ...what]),
       waitsLimited: (...what) => said.push(['limited', ...what]),

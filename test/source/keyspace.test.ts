@@ -351,7 +351,7 @@ describe('a sweep', () => {
         database: given.database ?? 0,
         glob: given.glob ?? null,
         isRouted: (key) => !key.includes('not'),
-        share: 0.5,
+        share: () => 0.5,
         clock: systemClock,
       },
       never,
@@ -389,7 +389,7 @@ describe('a sweep', () => {
     };
     const parts = { keyspace: under.keyspace, database: 0, glob: null, isRouted: () => true };
     let batches = 0;
-    for await (const _ of sweep({ ...parts, share: 0.1, clock }, ending.signal)) batches += 1;
+    for await (const _ of sweep({ ...parts, share: () => 0.1, clock }, ending.signal)) batches += 1;
     expect(batches).toBe(2);
     expect(sleeps.every((ms) => ms > 0)).toBe(true);
   });

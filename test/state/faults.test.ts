@@ -181,7 +181,7 @@ describe('the lease', () => {
     const lease = new RedisLease({
       state: opened.state,
       replica: 'one',
-      configuration: { digest: 'a1', endpoints: new Map() },
+      configuration: () => ({ digest: 'a1', endpoints: new Map() }),
       clock: systemClock,
       onLook: () => undefined,
     });

@@ -461,3 +461,53 @@ describe.concurrent('the lease, among replicas with different configurations', (
     await eventually('the standing', () => newer?.standing?.kind === 'current');
   });
 });
+
+describe.concurrent('the lease, when a replica reloads another configuration', () => {
+  it('stays with a holder that reloads, whose configuration is the newest from then on', async (context) => {
+    const { leases, prefix } = await replicas(context, { names: ['one', 'two'] });
+    const [one, two] = leases;
+    const token = await holds(one);
+    two?.compete(true);
+    two?.start();
+    await eventually('both run', () => two?.number === 1);
+    one?.reload('b2');
+    expect(one?.number).toBeNull();
+    await eventually('the new number', () => one?.number === 2);
+    await eventually('the standing', () => two?.standing?.kind === 'superseded');
+    await sleep(4_000);
+    expect(one?.token).toBe(token);
+    expect(await shared.client.hget(leaseKey(prefix), 'digest')).toBe('b2');
+    two?.reload('b2');
+    await eventually('the standing', () => two?.standing?.kind === 'current');
+    expect(two?.number).toBe(2);
+    await eventually('the standing', () => one?.standing?.kind === 'current');
+    expect(one?.standings).toEqual(['current', 'leading', 'current']);
+  });
+
+  it('goes to a standby that reloads first, once the holder is through', async (context) => {
+    const { leases } = await replicas(context, { names: ['one', 'two'] });
+    const [one, two] = leases;
+    await holds(one);
+    two?.compete(true);
+    two?.start();
+    await eventually('both run', () => two?.number === 1);
+    two?.reload('b2');
+    await one?.due(never);
+    one?.withdraw();
+    one?.compete(true);
+    await two?.taken(never);
+    expect(two?.number).toBe(2);
+    one?.reload('b2');
+    await eventually('the standing', () => one?.standing?.kind === 'current');
+  });
+
+  it('has a newer configuration also where it goes back to one that no replica has any more', async (context) => {
+    const { leases } = await replicas(context, { names: ['one'] });
+    const [one] = leases;
+    await holds(one);
+    one?.reload('b2');
+    await eventually('the new number', () => one?.number === 2);
+    one?.reload('a1');
+    await eventually('the newest number', () => one?.number === 3);
+  });
+});

@@ -201,7 +201,7 @@ describe.concurrent('a state Redis', () => {
     const { state, scripts, outbox } = await open();
     const one = outbox();
     const presence = new Presence({
-      ...{ state, scripts, replica: 'one', endpoints: ['shop'], clock: systemClock },
+      ...{ state, scripts, replica: 'one', endpoints: () => ['shop'], clock: systemClock },
       onReclaimed: () => undefined,
     });
     await presence.heartbeat();
@@ -271,7 +271,13 @@ describe.concurrent('a key of another type that the relay may neither rename nor
     await client.zrem(replicasKey('expiry-relay'), 'one');
     const reclaimed: unknown[] = [];
     const heir = new Presence({
-      ...{ state, scripts, replica: 'heir', endpoints: ['shop', 'other'], clock: systemClock },
+      ...{
+        state,
+        scripts,
+        replica: 'heir',
+        endpoints: () => ['shop', 'other'],
+        clock: systemClock,
+      },
       onReclaimed: (...what) => reclaimed.push(what),
     });
     await heir.reclaim();

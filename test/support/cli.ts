@@ -6,6 +6,7 @@ import { onTestFinished } from 'vitest';
 import { stringify } from 'yaml';
 import { runCli } from '../../src/cli/cli.js';
 import type { CliContext, ExitCode } from '../../src/cli/context.js';
+import { Hangups } from '../../src/lib/hangups.js';
 import { BufferedOutput } from '../../src/telemetry/buffered-output.js';
 import { ProcessReports } from '../../src/telemetry/process-reports.js';
 import { TEST_SECRET } from './domain.js';
@@ -58,6 +59,7 @@ export function contextFor(argv: readonly string[], given: Given = {}) {
     stderr,
     logOutput: new BufferedOutput(stdout),
     reports: new ProcessReports(),
+    hangups: new Hangups(() => stop.abort('SIGHUP')),
     stop: stop.signal,
   };
   return { context, stdout, stderr, stop: () => stop.abort('SIGTERM') };

@@ -205,12 +205,17 @@ function latestOf(views: readonly (View | null)[]): View {
 function shardsIn({ primaries }: View, nodes: readonly ClusterNode[]): readonly Shard[] {
   const byId = (id: string) => nodes.filter((node) => node.id === id);
   return primaries.flatMap(({ id, replicas, slots }) =>
-    byId(id).map((primary) => ({ primary, replicas: replicas.flatMap(byId), slots })),
+    byId(id).map((primary) => ({
+      primary,
+      replicas: replicas.flatMap((replica) => byId(replica.id)),
+      slots,
+    })),
   );
 }
 
 function textOf({ primaries }: View): string {
-  const lines = primaries.map(({ id, slots, replicas }) => `${id} ${slots.join()} ${replicas}`);
+  const idsOf = (nodes: readonly { readonly id: string }[]) => nodes.map(({ id }) => id).join();
+  const lines = primaries.map((one) => `${one.id} ${one.slots.join()} ${idsOf(one.replicas)}`);
   return lines.join('\n');
 }
 

@@ -57,7 +57,7 @@ export function openStateOf({ state, redis, endpoints }: Settings): AsyncDisposa
     ...state,
     locator: locators.of(state.redis, state.section),
     databases: redis.databases,
-    endpoints: [...endpoints.keys()],
+    endpoints: () => [...endpoints.keys()],
     clock: systemClock,
     events: {
       ...SILENT_STATE_EVENTS,

@@ -3,7 +3,7 @@
 import type { ServerReading } from '../../src/doctor/server.js';
 import type { RedisSettings, Settings } from '../../src/model/vocabulary.js';
 import { parseInfo } from '../../src/server/info.js';
-import { anEndpoint, aRoute } from './domain.js';
+import { API_PARTS, anEndpoint, aRoute } from './domain.js';
 
 export function aReading(given: Partial<ServerReading> = {}): ServerReading {
   return {
@@ -55,7 +55,7 @@ export function theSettings(given: Partial<Settings> = {}): Settings {
     },
     endpoints: new Map([['shop', anEndpoint()]]),
     routes: [aRoute()],
-    admin: { listen: { host: '127.0.0.1', port: 0 } },
+    admin: { listen: { host: '127.0.0.1', port: 0 }, page: API_PARTS.page() },
     log: { level: 'info', format: 'json' },
     shutdown: { graceMs: 1_000 },
     ...given,

@@ -30,7 +30,6 @@ export function anEndpoint(given: Partial<Endpoint> = {}): Endpoint {
     proxy: null,
     accept: new Set<number>(),
     allowLinkLocal: false,
-    files: null,
     ...given,
   };
 }
@@ -121,3 +120,9 @@ export function aWebhookInput(given: Partial<WebhookInput> = {}): WebhookInput {
     ...given,
   };
 }
+
+/** What the API of the admin port needs, where a test is not about it. */
+export const API_PARTS = {
+  page: () => ({ enabled: true, readOnly: false, authorization: null, allowedHosts: [] }),
+  reload: async () => ({ kind: 'applied', keys: [] }) as const,
+};

@@ -71,7 +71,7 @@ export function startState(
     section: 'state',
     prefix,
     databases: [0],
-    endpoints: ['shop'],
+    endpoints: () => ['shop'],
     clock: systemClock,
     events,
   });
@@ -95,7 +95,7 @@ export function startState(
         lease,
         clock,
         correct: corrected,
-        deadLettersMax,
+        deadLettersMax: () => deadLettersMax,
         onDeadLettersEvicted,
         onPaused: () => undefined,
       });

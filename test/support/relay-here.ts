@@ -3,7 +3,7 @@ import { Writable } from 'node:stream';
 import { request } from 'undici';
 import { stringify } from 'yaml';
 import { runRelay } from '../../src/app.js';
-import { loadSettings } from '../../src/config/load.js';
+import { SettingsSource } from '../../src/config/settings-source.js';
 import { type Clock, systemChance, systemClock } from '../../src/lib/clock.js';
 import { BufferedOutput } from '../../src/telemetry/buffered-output.js';
 import { ProcessReports } from '../../src/telemetry/process-reports.js';
@@ -43,8 +43,10 @@ export class RelayHere extends ObservedRelay implements AsyncDisposable {
 
   async #start(file: RelayFile, clock: Clock): Promise<void> {
     const yaml = stringify({ admin: { listen: '127.0.0.1:0' }, ...file });
-    await using folder = await tempFolder({ 'relay.yaml': yaml });
-    const { settings } = await loadSettings({ file: undefined, env: {}, cwd: folder.path });
+    const folder = await tempFolder({ 'relay.yaml': yaml });
+    const options = { file: undefined, env: {}, cwd: folder.path };
+    const source = new SettingsSource(options, (settings) => settings);
+    const loaded = await source.load();
     const stdout = new Writable({
       decodeStrings: false,
       write: (text: string, _, done) => {
@@ -55,8 +57,16 @@ export class RelayHere extends ObservedRelay implements AsyncDisposable {
     });
     const output = new BufferedOutput(stdout);
     const reports = new ProcessReports();
-    const parts = { settings, file: 'relay.yaml', output, reports, clock, chance: systemChance };
-    this.#over = runRelay(parts, this.#stop.signal);
+    const parts = {
+      loaded,
+      read: () => source.read(),
+      hangups: { listen: () => undefined },
+      output,
+      reports,
+      clock,
+      chance: systemChance,
+    };
+    this.#over = runRelay(parts, this.#stop.signal).finally(() => folder[Symbol.asyncDispose]());
   }
 
   override logs(event?: string): LogLine[] {

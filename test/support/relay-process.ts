@@ -21,6 +21,8 @@ export interface LogLine extends Record<string, unknown> {
 /** Several relays that start at once on a busy machine take half of it. */
 const READY_MS_MAX = 40_000;
 
+const textOf = (file: RelayFile) => stringify({ admin: { listen: '127.0.0.1:0' }, ...file });
+
 /** A relay.yaml as a value; `admin` is always set to a free port. */
 export type RelayFile = Record<string, unknown>;
 
@@ -98,8 +100,18 @@ export class RelayProcess extends ObservedRelay implements AsyncDisposable {
   ): Promise<RelayProcess> {
     const dir = await mkdtemp(join(tmpdir(), 'expiry-relay-test-'));
     const path = join(dir, 'relay.yaml');
-    await writeFile(path, stringify({ admin: { listen: '127.0.0.1:0' }, ...file }));
+    await writeFile(path, textOf(file));
     return new RelayProcess(spawnMain(['run', '-c', path], env, undefined, openFilesMax), dir);
+  }
+
+  /** The path of its configuration file. */
+  get file(): string {
+    return join(this.#dir, 'relay.yaml');
+  }
+
+  /** Writes its configuration file in place; the relay notices that by itself. */
+  rewrite(file: RelayFile): Promise<void> {
+    return writeFile(this.file, textOf(file));
   }
 
   /** Starts it and waits until it is ready. */

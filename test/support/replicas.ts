@@ -1,6 +1,7 @@
 /** Replicas that may watch, with their leases, in this process. */
 import type { TestContext } from 'vitest';
 import { type Clock, systemClock } from '../../src/lib/clock.js';
+import type { Configuration } from '../../src/model/configuration.js';
 import type { Standing } from '../../src/state/lease.js';
 import { RedisLease } from '../../src/state/redis-lease.js';
 import { openState } from './redis-state.js';
@@ -22,16 +23,11 @@ export async function openReplicas(
       const opened = await openState(port, prefix);
       const [replica = '', digest = 'a1'] = name.split('@');
       const standings: Standing['kind'][] = [];
+      const configurations = new Map<string, Configuration>();
       const lease = new RedisLease({
         state: opened.state,
         replica,
-        configuration: {
-          digest,
-          endpoints: new Map([
-            ['shop', digest],
-            ['log', '0f'],
-          ]),
-        },
+        configuration: () => configurations.get(replica) ?? configurationWith(digest),
         clock,
         onLook: ({ kind }) => {
           if (standings.at(-1) !== kind) standings.push(kind);
@@ -41,10 +37,23 @@ export async function openReplicas(
         await lease.stop();
         opened.state.close();
       });
-      return Object.assign(lease, { state: opened.state, standings });
+      /** Gives the replica another configuration, as a reload does. */
+      const reload = (other: string) => {
+        configurations.set(replica, configurationWith(other));
+        lease.reconfigure();
+      };
+      return Object.assign(lease, { state: opened.state, standings, reload });
     }),
   );
 }
+
+const configurationWith = (digest: string): Configuration => ({
+  digest,
+  endpoints: new Map([
+    ['shop', digest],
+    ['log', '0f'],
+  ]),
+});
 
 export type Replica = Awaited<ReturnType<typeof openReplicas>>[number];
 

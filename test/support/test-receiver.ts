@@ -14,6 +14,8 @@ export interface ReceivedRequest {
   /** The parsed body. */
   readonly body: WebhookBody;
   readonly id: string;
+  /** The port of the client: requests on one connection have the same. */
+  readonly clientPort: number;
 }
 
 export interface WebhookBody {
@@ -91,6 +93,7 @@ async function read(request: IncomingMessage): Promise<ReceivedRequest> {
     raw,
     body: parse(raw),
     id: headers['webhook-id'] ?? '',
+    clientPort: request.socket.remotePort ?? 0,
   };
 }
 

@@ -167,7 +167,8 @@ export function aWatch(given: { databases?: readonly number[]; values?: ValueKee
   const recovered: { key: string; atMs: number }[] = [];
   /** Conditions for: all published notifications are received, and all received ones are stored. */
   const gates = { barrier: async () => {}, drained: async (_: AbortSignal) => {} };
-  const routing = new Routing([aRoute({ patterns: [compilePattern('order*')] })], '{relay}:');
+  const routes = [aRoute({ patterns: [compilePattern('order*')] })];
+  const routing = new Routing(() => routes, '{relay}:');
   const trust = new IndexTrust();
   const eventQueue = createEventQueue(clock);
   const queue = {
@@ -190,7 +191,7 @@ export function aWatch(given: { databases?: readonly number[]; values?: ValueKee
   const values =
     given.values ??
     new ValueKeeper({
-      routes: [],
+      routing: { routes: [] },
       values: new MemoryValues(),
       events: { unreadable: () => {}, stale: () => {}, omitted: () => {} },
       clock,

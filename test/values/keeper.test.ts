@@ -51,6 +51,7 @@ function someKeys(
 }
 
 function aKeeper(routes: readonly Route[] = ROUTES) {
+  const routing = { routes };
   const clock = new ManualClock();
   const values = new MemoryValues();
   const happened: string[] = [];
@@ -59,16 +60,41 @@ function aKeeper(routes: readonly Route[] = ROUTES) {
     stale: (error: string) => void happened.push(`stale ${error}`),
     omitted: (name: string, why: string) => void happened.push(`${name} ${why}`),
   };
-  return { keeper: new ValueKeeper({ routes, values, events, clock }), values, clock, happened };
+  return {
+    keeper: new ValueKeeper({ routing, values, events, clock }),
+    values,
+    clock,
+    happened,
+    reload: (others: readonly Route[]) => {
+      routing.routes = others;
+    },
+  };
 }
 
 const read = (deadline: Deadline) => ({ ...deadline, ttl: 'volatile' as const, readAtMs: NOW_MS });
 const expired = (key: string, expiredAtMs: number | null = NOW_MS + 5) => {
   const expiration = anExpiration({ key: Buffer.from(key), expiredAtMs });
-  return { expiration, routes: new Routing(ROUTES, 'relay:').routesOf(expiration.key) };
+  return { expiration, routes: new Routing(() => ROUTES, 'relay:').routesOf(expiration.key) };
 };
 
 describe('a keeper of values', () => {
+  it('follows a reload, and deletes the values once no route asks for any', async () => {
+    const { keeper, values, reload } = aKeeper([]);
+    const { keys } = someKeys({ 'order:1': 'abc' });
+    keeper.use(keys);
+    const readings = [due('order:1', 5)].map(read);
+    await keeper.onTracked(readings);
+    await keeper.drained();
+    expect(await values.read([due('order:1', 5)])).toEqual([null]);
+    reload(ROUTES);
+    await keeper.onTracked(readings);
+    await keeper.drained();
+    expect(await values.read([due('order:1', 5)])).not.toEqual([null]);
+    reload([]);
+    await keeper.prune(0, NOW_MS);
+    expect(await values.read([due('order:1', 5)])).toEqual([null]);
+  });
+
   it('reads the values of tracked keys that a route includes, and no value twice', async () => {
     const { keeper, values } = aKeeper();
     const { keys, asked } = someKeys({ 'order:1': 'abc', other: 'x' });

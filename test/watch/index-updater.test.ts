@@ -31,8 +31,9 @@ async function anUpdater() {
   const processor = new EventProcessor({ queue, events, clock: systemClock });
   onTestFinished(() => processor.stop(never));
   const routes = [aRoute({ patterns: [compilePattern('order:*')] })];
+  const routing = new Routing(() => routes);
   const values = new ValueKeeper({
-    routes,
+    routing,
     values: new MemoryValues(),
     events: nothing as ConstructorParameters<typeof ValueKeeper>[0]['events'],
     clock: systemClock,
@@ -49,11 +50,11 @@ async function anUpdater() {
   const updater = new IndexUpdater({
     queue,
     processor,
-    routing: new Routing(routes),
+    routing,
     deadlines,
     tracker,
     values,
-    trust: { caughtUp: async () => false, barrier: async () => true },
+    trust: { caughtUp: async () => false, barrier: async () => () => true },
     owners,
     clock: systemClock,
     keyspace: { readChanged: async (keys) => keys.map(() => missing) },

@@ -32,6 +32,8 @@ class GivenLease implements Lease {
     this.#did = did;
   }
 
+  reconfigure(): void {}
+
   give(): void {
     this.#terms += 1;
     this.token = `token ${this.#terms}`;

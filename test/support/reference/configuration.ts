@@ -1,5 +1,6 @@
 /** Builds docs/reference/configuration.md from the schema. */
 import { type JsonSchema, jsonSchema, VARIABLE } from '../../../src/config/json-schema.js';
+import { needsRestart } from '../../../src/config/reload-decision.js';
 import { code, page, plain, table } from './page.js';
 
 const HEAD = ['key', 'type', 'default', 'values', 'restart', 'description'];
@@ -7,8 +8,8 @@ const HEAD = ['key', 'type', 'default', 'values', 'restart', 'description'];
 const INTRODUCTION = `Every key of the configuration file, with its type, default and values. [Configuration](../configuration.md) describes the
 file, its variables and its units. [\`relay.example.yaml\`](../../relay.example.yaml) has every key with a comment.
 
-**restart** is \`yes\` if a change takes effect after a restart of the relay. \`path\` means that only a new path needs one:
-the relay [reads the content of the file again](../endpoints.md#files).`;
+**restart** is \`no\` if a change takes effect by a [reload](../operations/reloading.md), and \`yes\` if it needs a restart of
+the relay. \`path\` means that only a new path needs one: the relay reads the content of the file again.`;
 
 /** Each key as a row, with the path that leads to it. */
 function* rowsOf(
@@ -36,9 +37,18 @@ function rowOf(schema: JsonSchema, path: string, isRequired: boolean): readonly 
     typeOf(schema),
     isRequired ? 'required' : given === undefined ? '' : shown,
     valuesOf(schema),
-    schema['x-reload'] === true ? 'path' : 'yes',
+    restartOf(path, schema),
     plain(schema.description ?? ''),
   ];
+}
+
+/** Sections whose keys differ in that. */
+const MIXED_SECTIONS = ['state', 'log'];
+
+function restartOf(path: string, schema: JsonSchema): string {
+  if (MIXED_SECTIONS.includes(path)) return '';
+  if (!needsRestart(path)) return 'no';
+  return schema['x-reload'] === true ? 'path' : 'yes';
 }
 
 function yamlOf(value: unknown): string {

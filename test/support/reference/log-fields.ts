@@ -10,6 +10,7 @@ export const LOG_FIELDS: Readonly<Record<string, string>> = {
   body_bytes: 'size of the request body',
   body_bytes_max: 'maximum size of a request body',
   bytes: 'size of the value that was moved to the quarantine',
+  changed: 'keys of the configuration that a reload has changed, or would change',
   checks: 'failed checks of `/readyz`, each with its reason',
   code: 'error code of the system, such as `EMFILE`',
   configurations:
@@ -48,6 +49,7 @@ export const LOG_FIELDS: Readonly<Record<string, string>> = {
   loop: 'the part of the relay that failed',
   malformed: 'error in the response after its status line',
   master: 'name of the primary in the configuration of the sentinels',
+  mistakes: 'mistakes in the configuration, as `expiry-relay check` prints them',
   name: 'name of the warning, of the step of the shutdown, or of the entry in the quarantine',
   open_ms: 'time until the circuit breaker sends a probe',
   operation: 'operation on the state, as in [`state_errors_total`](metrics.md)',
@@ -77,6 +79,7 @@ export const LOG_FIELDS: Readonly<Record<string, string>> = {
   step_ms: 'time by which the clock was set forward. Negative: back',
   subject: 'property of the server, as `doctor` names it',
   to: 'address of the new primary',
+  trigger: 'reason for a reload: `signal` (SIGHUP), `api` or `file` (a file has changed)',
   undelivered: 'number of webhooks lost',
   version: 'version of the relay',
   wanted: 'value of `notify-keyspace-events` that the relay needs',

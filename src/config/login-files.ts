@@ -1,8 +1,5 @@
-/** I/O: reads the files that hold secrets, and rereads them when they change. */
-import { stat } from 'node:fs/promises';
-import { isAbsolute, resolve } from 'node:path';
-import { printable } from '../lib/printable.js';
-import type { Endpoint, FilesNow, WatchedFiles } from '../model/endpoint.js';
+/** I/O: the files that hold passwords and certificates for Redis, which are read again before each login. */
+import { resolve } from 'node:path';
 import { messageOf } from '../model/errors.js';
 import {
   LOGIN_SECTIONS,
@@ -11,20 +8,16 @@ import {
   type RedisFiles,
   type SentinelSettings,
 } from '../model/redis-login.js';
-import type { Secret } from '../model/secret.js';
 import type { Settings } from '../model/vocabulary.js';
-import { toEndpoint } from './endpoint-settings.js';
+import { NO_REGULAR_FILE, versionOf } from './file-versions.js';
 import { type Complaint, problemText } from './mistakes.js';
-import { readText, type TextSource } from './read-file.js';
+import { type FilesRead, readSecretFiles } from './read-secrets.js';
 import type { RelayFile } from './schema.js';
 import {
   checkCertificates,
-  checkSecrets,
   filePaths,
-  readSecretFile,
   type SecretFile,
   type SecretsFromFiles,
-  secretFilesOfEndpoint,
   secretFilesOfLogin,
 } from './secret-files.js';
 import {
@@ -33,113 +26,44 @@ import {
   namesStateServer,
   stateCredentials,
 } from './settings.js';
-import { FILE_CHARS_SHOWN_MAX, mismatch, showFile, type Wording } from './wording.js';
 
-/** A secret is one line, a complete CA bundle about 300 KiB; a larger file is something else. */
-export const SECRET_FILE_BYTES_MAX = 1024 * 1024;
+/** The result of checking files for changes. */
+type FilesNow =
+  /** No change since the last check. */
+  | { readonly kind: 'same' }
+  | { readonly kind: 'changed'; readonly held: RedisCredentials }
+  /** A file is missing, empty or invalid; `problem` is for the operator, without secrets. */
+  | { readonly kind: 'unusable'; readonly problem: string };
 
-/** Identifies a version of a file. A replaced symbolic link yields another file. */
-type Fingerprint = string;
-
-/** The fingerprint of a pipe, such as a shell's `<(…)`, which can be read only once. */
-const NO_REGULAR_FILE: Fingerprint = 'no regular file';
-
-async function fingerprintOf(file: string): Promise<Fingerprint> {
-  try {
-    const stats = await stat(file, { bigint: true });
-    if (!stats.isFile()) return NO_REGULAR_FILE;
-    const { dev, ino, size, mtimeNs, ctimeNs } = stats;
-    return [dev, ino, size, mtimeNs, ctimeNs].join(' ');
-  } catch (thrown) {
-    return (thrown as NodeJS.ErrnoException).code ?? 'unknown';
-  }
-}
-
-type SecretReading =
-  | { readonly ok: true; readonly value: Secret }
-  | { readonly ok: false; readonly about: 'value' | 'content'; readonly wording: Wording };
-
-async function readSecretAt(
-  place: SecretFile,
-  folder: string,
-  source: TextSource,
-): Promise<SecretReading> {
-  const read = await readText(resolve(folder, place.file), SECRET_FILE_BYTES_MAX, source);
-  if (read.ok) {
-    const reading = readSecretFile(place, read.text);
-    return reading.ok ? reading : { about: 'content', ...reading };
-  }
-  const isRelative = !isAbsolute(place.file);
-  const where = isRelative ? `; looked for in ${printable(folder, FILE_CHARS_SHOWN_MAX)}` : '';
-  const found = showFile(place.file);
-  const hint = read.reason + where;
-  return {
-    ok: false,
-    about: 'value',
-    wording: mismatch('a readable file', { found, hint }),
-  };
-}
-
-/** Results by the key of their place. */
-interface FilesRead {
-  readonly secrets: SecretsFromFiles;
-  /** Omits unreadable files, so that the next check rereads them. */
-  readonly fingerprints: ReadonlyMap<string, Fingerprint>;
-  readonly complaints: readonly Complaint[];
-}
-
-export async function readSecretFiles(
-  places: readonly SecretFile[],
-  folder: string,
-  source: TextSource,
-): Promise<FilesRead> {
-  const secrets = new Map<string, Secret>();
-  const fingerprints = new Map<string, Fingerprint>();
-  const complaints: Complaint[] = [];
-  for (const place of places) {
-    // Taken before the content is read, so that the next check notices changes made meanwhile.
-    const fingerprint = await fingerprintOf(resolve(folder, place.file));
-    const reading = await readSecretAt(place, folder, source);
-    if (reading.ok) {
-      secrets.set(place.key, reading.value);
-      fingerprints.set(place.key, fingerprint);
-    } else {
-      const { about, wording } = reading;
-      complaints.push({ path: place.path, about, wording });
-    }
-  }
-  return { secrets, fingerprints, complaints };
-}
-
-interface SecretFilesParts<Held> {
+interface SecretFilesParts {
   /** The files that are checked again. */
   readonly places: readonly SecretFile[];
   /** Checks the contents against each other. */
   readonly check: (secrets: SecretsFromFiles) => readonly Complaint[];
-  readonly make: (secrets: SecretsFromFiles) => Held;
+  readonly make: (secrets: SecretsFromFiles) => RedisCredentials;
   readonly from: FilesRead & { readonly folder: string };
 }
 
-class SecretFiles<Held> implements WatchedFiles<Held> {
-  readonly #parts: SecretFilesParts<Held>;
+class SecretFiles {
+  readonly #parts: SecretFilesParts;
   readonly #places: readonly SecretFile[];
   /** Secrets that do not come from these files; constant. */
   readonly #kept: SecretsFromFiles;
-  #fingerprints: FilesRead['fingerprints'];
+  #versions: FilesRead['versions'];
   /** The last content of the files; null when it was unusable. */
   #held: SecretsFromFiles | null;
 
-  constructor(parts: SecretFilesParts<Held>) {
+  constructor(parts: SecretFilesParts) {
     const { places, from } = parts;
     this.#parts = parts;
-    const isKept = (key: string) => from.fingerprints.get(key) === NO_REGULAR_FILE;
+    const isKept = (key: string) => from.versions.get(key) === NO_REGULAR_FILE;
     this.#places = places.filter(({ key }) => !isKept(key));
     this.#kept = new Map(Array.from(from.secrets).filter(([key]) => isKept(key)));
-    this.#fingerprints = from.fingerprints;
+    this.#versions = from.versions;
     this.#held = from.secrets;
   }
 
-  async look(): Promise<FilesNow<Held>> {
+  async look(): Promise<FilesNow> {
     try {
       return (await this.#isUntouched()) ? { kind: 'same' } : await this.#read();
     } catch (error) {
@@ -149,17 +73,17 @@ class SecretFiles<Held> implements WatchedFiles<Held> {
 
   async #isUntouched(): Promise<boolean> {
     for (const { key, file } of this.#places) {
-      const now = await fingerprintOf(resolve(this.#parts.from.folder, file));
-      if (now !== this.#fingerprints.get(key)) return false;
+      const now = await versionOf(resolve(this.#parts.from.folder, file));
+      if (now !== this.#versions.get(key)) return false;
     }
     return true;
   }
 
-  async #read(): Promise<FilesNow<Held>> {
+  async #read(): Promise<FilesNow> {
     const { check, make, from } = this.#parts;
     const read = await readSecretFiles(this.#places, from.folder, 'regular_file');
     const secrets = new Map([...this.#kept, ...read.secrets]);
-    this.#fingerprints = read.fingerprints;
+    this.#versions = read.versions;
     const before = this.#held;
     this.#held = null;
     const [first] = [...read.complaints, ...check(secrets)];
@@ -173,13 +97,13 @@ class SecretFiles<Held> implements WatchedFiles<Held> {
 
 /** The last usable credentials. */
 class LoginFiles implements RedisFiles {
-  readonly #files: WatchedFiles<RedisCredentials>;
+  readonly #files: SecretFiles;
   #credentials: RedisCredentials;
   #isStale = false;
   #wasAccepted = false;
   #reading: Promise<unknown> = Promise.resolve();
 
-  constructor(files: WatchedFiles<RedisCredentials>, credentials: RedisCredentials) {
+  constructor(files: SecretFiles, credentials: RedisCredentials) {
     this.#files = files;
     this.#credentials = credentials;
   }
@@ -260,30 +184,15 @@ function withSentinelFiles(
   return { ...sentinel, files: loginFiles(`${section}.sentinel`, from, sentinel) };
 }
 
-/** Adds change detection to all settings that come from files. */
-export function withFiles(settings: Settings, from: FilesOfSettings): Settings {
-  const endpoints = Array.from(settings.endpoints, ([name, endpoint]) => {
-    const inFile = from.file.endpoints[name];
-    const places = inFile === undefined ? [] : secretFilesOfEndpoint(name, inFile);
-    if (inFile === undefined || places.length === 0) return [name, endpoint] as const;
-    const files: WatchedFiles<Endpoint> = new SecretFiles({
-      places,
-      check: (secrets) => [
-        ...checkSecrets(name, inFile.secrets, secrets),
-        ...checkCertificates((key) => filePaths.tls(name, key), secrets),
-      ],
-      make: (secrets) => ({ ...toEndpoint(name, inFile, secrets), files }),
-      from,
-    });
-    return [name, { ...endpoint, files }] as const;
-  });
+/** Adds the files of all logins to Redis, which are read again before each login. */
+export function withLoginFiles(settings: Settings, from: FilesOfSettings): Settings {
   const redis = {
     ...settings.redis,
     files: loginFiles('redis', from, settings.redis),
     sentinel: withSentinelFiles('redis', settings.redis.sentinel, from),
   };
   const { state } = settings;
-  if (state.kind === 'memory') return { ...settings, redis, endpoints: new Map(endpoints) };
+  if (state.kind === 'memory') return { ...settings, redis };
   const stateRedis = {
     ...state.redis,
     files: stateFiles(from, state.redis, redis.files),
@@ -291,10 +200,5 @@ export function withFiles(settings: Settings, from: FilesOfSettings): Settings {
       ? withSentinelFiles('state', state.redis.sentinel, from)
       : redis.sentinel,
   };
-  return {
-    ...settings,
-    redis,
-    state: { ...state, redis: stateRedis },
-    endpoints: new Map(endpoints),
-  };
+  return { ...settings, redis, state: { ...state, redis: stateRedis } };
 }
