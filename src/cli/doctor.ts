@@ -1,5 +1,6 @@
 import { loadSettings } from '../config/load.js';
 import { examineEndpoints } from '../doctor/endpoints.js';
+import { judgeApi } from '../doctor/judge-api.js';
 import { examineOpenFiles } from '../doctor/open-files.js';
 import { examineRedis } from '../doctor/redis.js';
 import { examineState } from '../doctor/state.js';
@@ -39,6 +40,7 @@ export const doctor: CommandAction<DoctorOptions> = async (context, { config, js
   const counts = `${routes}, ${pluralize(endpoints.length, 'endpoint')}`;
   const sections: readonly Promise<readonly Finding[]>[] = [
     Promise.resolve([ok('file', `${printable(file)}: valid (${counts})`)]),
+    Promise.resolve(judgeApi(settings.admin)),
     examineOpenFiles(endpoints),
     examineRedis(settings, asking),
     examineState(settings, asking),

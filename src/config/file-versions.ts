@@ -13,8 +13,14 @@ export type FileVersions = ReadonlyMap<string, FileVersion>;
 /** The version of a pipe, such as a shell's `<(…)`, which can be read only once. */
 export const NO_REGULAR_FILE: FileVersion = 'no regular file';
 
-/** The version of a file that could not be read although it exists: it is to be read again. */
-export const NOT_READ: FileVersion = 'not read';
+/** The version of a file that could not be read although it exists. */
+const NOT_READ: FileVersion = 'not read';
+
+/** The version of a file that could not be read. If it exists, no later version is equal: it is to be read again. */
+export function unreadVersion(version: FileVersion): FileVersion {
+  const isMissing = /^[A-Z]+$/.test(version);
+  return isMissing || version === NO_REGULAR_FILE ? version : NOT_READ;
+}
 
 /** A missing file has a version as well. */
 export async function versionOf(file: string): Promise<FileVersion> {

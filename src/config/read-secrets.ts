@@ -2,7 +2,7 @@
 import { isAbsolute, resolve } from 'node:path';
 import { printable } from '../lib/printable.js';
 import type { Secret } from '../model/secret.js';
-import { type FileVersion, NO_REGULAR_FILE, NOT_READ, versionOf } from './file-versions.js';
+import { type FileVersion, NO_REGULAR_FILE, unreadVersion, versionOf } from './file-versions.js';
 import type { Complaint } from './mistakes.js';
 import { readText, type TextSource } from './read-file.js';
 import { readSecretFile, type SecretFile, type SecretsFromFiles } from './secret-files.js';
@@ -81,8 +81,7 @@ export async function readSecretFiles(
     } else {
       const { about, wording } = reading;
       complaints.push({ path: place.path, about, wording });
-      const isUnread = about === 'value' && version.includes(' ') && version !== NO_REGULAR_FILE;
-      versions.set(place.key, isUnread ? NOT_READ : version);
+      versions.set(place.key, about === 'value' ? unreadVersion(version) : version);
     }
   }
   return { secrets, versions, pipes: fromPipes, complaints };

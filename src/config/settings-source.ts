@@ -2,7 +2,7 @@
 import { resolve } from 'node:path';
 import { messageOf, RelayError } from '../model/errors.js';
 import type { Settings } from '../model/vocabulary.js';
-import { type FileVersions, versionOf } from './file-versions.js';
+import { type FileVersions, unreadVersion, versionOf } from './file-versions.js';
 import { checkFile, type Loaded, type LoadOptions, loadedOf, loadSettings } from './load.js';
 import { formatMistakes } from './mistakes.js';
 
@@ -59,7 +59,7 @@ export class SettingsSource {
       if (!(error instanceof RelayError)) throw error;
       // The file cannot be read.
       const path = resolve(this.#options.cwd, file);
-      const versions = new Map([[path, await versionOf(path)]]);
+      const versions = new Map([[path, unreadVersion(await versionOf(path))]]);
       return {
         kind: 'invalid',
         mistakes: [messageOf(error)],

@@ -1,4 +1,5 @@
 /** The workers of all endpoints, which follow the configuration: one for each endpoint. */
+import { setMaxListeners } from 'node:events';
 import type { LookupFunction } from 'node:net';
 import type { Endpoint } from '../model/endpoint.js';
 import type { DeliveryEvents } from '../telemetry/delivery-events.js';
@@ -37,6 +38,8 @@ export class Workers {
 
   constructor(parts: WorkersParts) {
     this.#parts = parts;
+    // Each removed endpoint listens to it.
+    setMaxListeners(0, this.#endLeaving.signal);
     for (const endpoint of parts.endpoints().values()) this.#create(endpoint);
   }
 

@@ -1,6 +1,7 @@
-import { rm, symlink, writeFile } from 'node:fs/promises';
+import fs, { rm, symlink, writeFile } from 'node:fs/promises';
+import { syncBuiltinESMExports } from 'node:module';
 import { pino } from 'pino';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { stringify } from 'yaml';
 import { LiveSettings } from '../../src/config/live-settings.js';
 import { COMPARE_EVERY_MS, Reloader } from '../../src/config/reloader.js';
@@ -166,6 +167,24 @@ describe('a file that has changed', () => {
     await write('relay.yaml', textOf());
     await compare(2);
     expect(level()).toBe('info');
+  });
+
+  it('is read again until that succeeds if it could not be read, and this is logged once', async () => {
+    const { write, compare, level, events } = await aReloader();
+    await write('relay.yaml', textOf(LEVEL));
+    const opened = vi.spyOn(fs, 'open');
+    syncBuiltinESMExports();
+    onTestFinished(() => {
+      opened.mockRestore();
+      syncBuiltinESMExports();
+    });
+    opened.mockRejectedValue(Object.assign(new Error(), { code: 'EMFILE' }));
+    await compare(8);
+    expect(events()).toEqual(['config_reload_failed']);
+    opened.mockRestore();
+    syncBuiltinESMExports();
+    await compare(2);
+    expect(level()).toBe('debug');
   });
 
   it('needs a restart as a whole if one of its changes does, and is not read again until it changes', async () => {

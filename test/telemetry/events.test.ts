@@ -192,14 +192,18 @@ const EMPTY: Depth = {
 };
 
 describe('the metrics', () => {
-  it('all begin with expiry_relay_ and start at zero', async () => {
+  it('all begin with expiry_relay_ and start at zero, except those of the loaded configuration', async () => {
     const { metrics } = someEvents();
     metrics.watchOutbox(async () => EMPTY);
     const series = (await metrics.text(systemClock.turn))
       .split('\n')
       .filter((line) => /^[^#]/.test(line));
     expect(series.length).toBeGreaterThan(10);
-    for (const line of series) expect(line).toMatch(/^expiry_relay_\S+ 0$/);
+    const loaded = series.filter((line) => line.startsWith('expiry_relay_config_'));
+    expect(loaded).toContain('expiry_relay_config_last_reload_successful 1');
+    for (const line of series) {
+      if (!loaded.includes(line)) expect(line).toMatch(/^expiry_relay_\S+ 0$/);
+    }
   });
 
   it('have the names of standard dashboards for the process, and include the version', async () => {
