@@ -2,6 +2,7 @@
 import { admin } from './admin.bench.mjs';
 import { burst } from './burst.bench.mjs';
 import { chart } from './chart.bench.mjs';
+import { cluster } from './cluster.bench.mjs';
 import { commands } from './commands.bench.mjs';
 import { distance } from './distance.bench.mjs';
 import { drain } from './drain.bench.mjs';
@@ -17,6 +18,7 @@ const BENCHES = {
   admin,
   burst,
   chart,
+  cluster,
   commands,
   distance,
   drain,

@@ -174,7 +174,10 @@ export class WatchedServer implements ServerCheck {
     const texts = (reply as (Buffer | null)[]).map((text) => text?.toString() ?? '');
     const [id = '', runId = '', knownAddress = ''] = texts;
     const known = { id, runId, address: knownAddress };
-    const verdict = verdictOn({ ...found, address }, known, lease.isHeldByOther);
+    const judged = verdictOn({ ...found, address }, known, lease.isHeldByOther);
+    // Another replica, which reaches the cluster by other nodes, may have named it, and be about to write the name there.
+    const isUnnamed = redis.cluster !== null && found.id === null;
+    const verdict = judged === 'other' && isUnnamed ? 'unclear' : judged;
     if (verdict !== 'same') throw this.#refusal(address, known, verdict);
     if (found.id !== undefined && found.id !== id) await identity.write(id);
     await this.#update(found, id);

@@ -3,10 +3,12 @@ import { describe, expect, it } from 'vitest';
 import { systemChance, systemClock } from '../../src/lib/clock.js';
 import { fixedLocator } from '../../src/redis/locator.js';
 import { ServerIdentity } from '../../src/source/server-identity.js';
+import type { RedisState } from '../../src/state/redis-state.js';
 import { Metrics } from '../../src/telemetry/metrics.js';
 import { WatchEvents } from '../../src/telemetry/watch-events.js';
 import { verdictOn, WatchedServer } from '../../src/watch/watched-server.js';
 import { redisSettings } from '../support/doctor-readings.js';
+import { eventually } from '../support/eventually.js';
 import { openState } from '../support/redis-state.js';
 import { sharedRedis } from '../support/shared-redis.js';
 
@@ -46,20 +48,53 @@ it('may be another one when it has no name while another replica watches one tha
   expect(verdictOn({ ...found, id: null, runId: 'other' }, known, true)).toBe('unclear');
 });
 
-it('is identified though the state Redis is full', async () => {
-  await using opened = await openState(shared.server.port, 'full');
-  const { state } = opened;
+/** `node`: where the relay reaches the cluster; null: it watches a single server. */
+function aServer(state: RedisState, node: string | null): WatchedServer {
+  const nodes = node === null ? [] : [{ host: node, port: 6379 }];
+  const cluster = node === null ? null : { nodes, addressMap: new Map() };
   const metrics = new Metrics({ endpoints: new Map(), routes: [] });
-  const server = new WatchedServer({
+  return new WatchedServer({
     state,
     lease: { isHeldByOther: false },
-    keys: redisSettings(),
+    keys: redisSettings({ cluster }),
     stateLocator: fixedLocator(redisSettings()),
     stateDatabase: 0,
     events: new WatchEvents(pino({ level: 'silent' }), metrics, systemClock),
     clock: systemClock,
     chance: systemChance,
   });
+}
+
+it('waits for the name of a cluster that another replica, which knows other nodes, is about to write', async () => {
+  await using opened = await openState(shared.server.port, 'two-nodes');
+  const { signal } = new AbortController();
+  let name: string | null = null;
+  const read = async () => ({ id: name, runId: null });
+  let letWrite: () => void = () => undefined;
+  const isWritable = new Promise<void>((resolve) => {
+    letWrite = resolve;
+  });
+  const write = async (id: string) => {
+    await isWritable;
+    name = id;
+  };
+  const identity = { read, write } as unknown as ServerIdentity;
+  const [one, other] = [aServer(opened.state, 'n1'), aServer(opened.state, 'n2')];
+  const first = other.first();
+  const ofOne = one.verify(identity, signal);
+  await eventually('the state has the name', () =>
+    opened.state.redis.exists('{two-nodes}:1:watched'),
+  );
+  const ofOther = other.verify(identity, signal);
+  await eventually('the other one waits', () => other.problem?.includes('without its id'));
+  letWrite();
+  expect(await Promise.all([ofOne, ofOther])).toEqual([true, true]);
+  await first;
+});
+
+it('is identified though the state Redis is full', async () => {
+  await using opened = await openState(shared.server.port, 'full');
+  const server = aServer(opened.state, null);
   const identity = new ServerIdentity(async () => shared.client, 'full:server', 'run');
   expect(server.problem).toBe('not identified yet');
   await shared.client.config('SET', 'maxmemory', 1);

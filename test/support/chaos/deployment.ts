@@ -267,7 +267,8 @@ export class Deployment implements AsyncDisposable {
     };
     await eventually('three replicas at rest, of which one watches', isAtRest, REST_MS_MAX).catch(
       (error) => {
-        throw new Error(`${error}; ${JSON.stringify(looks)}`);
+        const starts = this.slots.map(({ process }) => process?.startError ?? '');
+        throw new Error(`${error}; ${JSON.stringify(looks)}; ${JSON.stringify(starts)}`);
       },
     );
   }
