@@ -1,23 +1,13 @@
 /** A Redis Cluster under chaos: who has which slots, and how far each replica had followed its primary. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isIn, slotOf } from '../../../src/redis/slots.js';
-import { parseInfo } from '../../../src/server/info.js';
 import { type ClusterNode, type RunningCluster, type Shard, startCluster } from '../cluster.js';
 import { eventually } from '../eventually.js';
 import type { Loss } from './records.js';
+import { ReplicationRecord } from './replication-record.js';
 
 const LOOK_EVERY_MS = 50;
 const FAILOVER_MS_MAX = 60_000;
-
-/** How long what a primary had written is remembered. */
-const KEPT_MS = 120_000;
-
-/** All that a primary had replied to before `atMs` is within this part of its replication stream. */
-interface Written {
-  readonly atMs: number;
-  readonly stream: string;
-  readonly offset: number;
-}
 
 export class ChaosCluster implements AsyncDisposable {
   readonly cluster: RunningCluster;
@@ -25,16 +15,16 @@ export class ChaosCluster implements AsyncDisposable {
   #shards: readonly Shard[];
   /** The deadlines that moves have changed, by key and new deadline. */
   readonly #shifts = new Map<string, number>();
-  /** By port. */
-  readonly #written = new Map<number, Written[]>();
+  readonly #record: ReplicationRecord;
   #isOver = false;
-  readonly #loops: Promise<unknown>;
+  readonly #following: Promise<void>;
 
   private constructor(cluster: RunningCluster, shards: readonly Shard[]) {
     this.cluster = cluster;
     this.nodes = [...cluster.primaries, ...cluster.replicas];
     this.#shards = shards;
-    this.#loops = Promise.all([this.#follow(), ...this.nodes.map((node) => this.#measure(node))]);
+    this.#record = new ReplicationRecord(this.nodes);
+    this.#following = this.#follow();
   }
 
   static async start(args: readonly string[]): Promise<ChaosCluster> {
@@ -72,19 +62,10 @@ export class ChaosCluster implements AsyncDisposable {
     );
   }
 
-  /**
-   * The writes to a former primary that the promoted one may lack: what it had replied to later than it had written
-   * the last of what the promoted one has. The replication stream tells how much that is.
-   */
+  /** The writes to a former primary that the promoted one may lack. `state`: a key of the state. */
   async lossAt(former: ClusterNode, promoted: ClusterNode, state: string): Promise<Loss> {
-    const info = parseInfo(await promoted.client.info('replication'));
-    const stream = info.get('master_replid2');
-    const reachedOffset = Number(info.get('second_repl_offset')) - 1;
-    const written = this.#written.get(former.port) ?? [];
-    const last = written.findLast((one) => one.stream === stream && one.offset <= reachedOffset);
-    if (last === undefined) throw new Error(`unknown what ${promoted.port} has of ${former.port}`);
-    const isOfState = this.shardOf(slotOf(state)).primary.port === promoted.port;
-    return { fromMs: last.atMs, toMs: Date.now(), port: former.port, isOfState };
+    const loss = await this.#record.lossAt(former, promoted);
+    return { ...loss, isOfState: this.shardOf(slotOf(state)).primary.port === promoted.port };
   }
 
   /** Moves a slot, and remembers which deadlines that has changed. */
@@ -118,24 +99,10 @@ export class ChaosCluster implements AsyncDisposable {
     }
   }
 
-  async #measure({ client, port }: ClusterNode): Promise<void> {
-    const written: Written[] = [];
-    this.#written.set(port, written);
-    for (; !this.#isOver; await sleep(LOOK_EVERY_MS)) {
-      const atMs = Date.now();
-      const text = await client.info('replication').catch(() => null);
-      if (text === null) continue;
-      const info = parseInfo(text);
-      if (info.get('role') !== 'master') continue;
-      const stream = info.get('master_replid') ?? '';
-      written.push({ atMs, stream, offset: Number(info.get('master_repl_offset')) });
-      while ((written[0]?.atMs ?? atMs) < atMs - KEPT_MS) written.shift();
-    }
-  }
-
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isOver = true;
     await this.cluster[Symbol.asyncDispose]();
-    await this.#loops;
+    await this.#record[Symbol.asyncDispose]();
+    await this.#following;
   }
 }

@@ -14,7 +14,8 @@ import { TcpProxy } from '../tcp-proxy.js';
 import { assertVerified, type ReceivedRequest, TestReceiver } from '../test-receiver.js';
 import { ChaosCluster } from './chaos-cluster.js';
 import type { Random } from './random.js';
-import type { Received } from './records.js';
+import type { Disturbance, Received } from './records.js';
+import { type ReplicatedServer, ReplicationRecord } from './replication-record.js';
 
 const NAMES = 'abc';
 
@@ -157,6 +158,9 @@ export class Deployment implements AsyncDisposable {
   readonly receiver: TestReceiver;
   readonly slots: readonly Slot[];
   readonly received: Received[] = [];
+  /** The failovers of sentinels. */
+  readonly failovers: Disturbance[] = [];
+  #record: ReplicationRecord | null = null;
   /** The port of the Redis that has a key now. */
   readonly portOf: (key: string) => number;
   /** Whether the application is connected to the server at a port. */
@@ -213,18 +217,44 @@ export class Deployment implements AsyncDisposable {
       return () => port;
     }
     const { group } = this.servers;
-    let port = group.servers[0]?.port ?? 0;
+    const servers = group.servers.map((server) => ({
+      port: server.port,
+      client: group.client(server),
+    }));
+    this.#record = new ReplicationRecord(servers);
+    let [primary] = servers;
+    let sinceMs = Date.now();
     const follow = async () => {
       while (!this.#isOver) {
-        port = await group.primary().then(
-          (primary) => primary.port,
-          () => port,
-        );
+        const named = await group.primary().catch(() => null);
+        const now = servers.find(({ port }) => port === named?.port) ?? primary;
+        if (primary !== undefined && now !== undefined && now !== primary) {
+          void this.#recordLoss(primary, now, sinceMs);
+          sinceMs = Date.now();
+        }
+        primary = now;
         await sleep(FOLLOW_EVERY_MS);
       }
     };
     void follow();
-    return () => port;
+    return () => primary?.port ?? 0;
+  }
+
+  /**
+   * Sentinels fail over by themselves, too, when a busy machine lets a primary seem down. `sinceMs`: when the former one
+   * became the primary; a replica that has not followed it since has nothing of it.
+   */
+  async #recordLoss(
+    former: ReplicatedServer,
+    promoted: ReplicatedServer,
+    sinceMs: number,
+  ): Promise<void> {
+    const all = { fromMs: sinceMs, port: former.port };
+    const lost = (await this.#record?.lossAt(former, promoted).catch(() => all)) ?? all;
+    while (this.isWriterAt(former.port) && !this.#isOver) await sleep(FOLLOW_EVERY_MS);
+    const loss = { ...lost, toMs: Date.now(), isOfState: true };
+    const what = `failover from ${former.port} to ${promoted.port}`;
+    this.failovers.push({ what, ...loss, gap: null, losesWrites: loss });
   }
 
   /** The received requests, with the deadlines that the application had given the keys. */
@@ -310,6 +340,7 @@ export class Deployment implements AsyncDisposable {
     }
     await this.receiver[Symbol.asyncDispose]();
     await endServers(this.servers);
+    await this.#record?.[Symbol.asyncDispose]();
   }
 }
 

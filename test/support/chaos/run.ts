@@ -59,7 +59,7 @@ export async function runChaos(options: ChaosOptions): Promise<Verdict> {
   const received = deployment.receivedAsGiven();
   const stalls = [...standstills.found, ...stallsOf(deployment, disturbances)];
   for (const { what, fromMs, toMs } of stalls) say(`${what}: ${toMs - fromMs} ms`);
-  const all = [...disturbances, ...stalls];
+  const all = [...disturbances, ...stalls, ...deployment.failovers];
   const { lives } = writer;
   const records: Records = { lives, received, disturbances: all, saysNewKeys, leftovers };
   const verdict = judge(records);
