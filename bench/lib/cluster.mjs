@@ -76,7 +76,7 @@ export async function startCluster() {
 }
 
 /**
- * Moves a slot with its keys, as `redis-cli --cluster reshard` does.
+ * Moves a slot with its keys.
  * @param {number} slot
  * @param {Node} from
  * @param {Node} to

@@ -1,6 +1,6 @@
 /**
  * An application that sets keys and changes them. It connects to Redis directly, and records
- * the replies of Redis: a reply shows whether the key still existed. It follows the redirections of a cluster.
+ * the replies of Redis: a reply shows whether the key still existed. It follows the redirects of a cluster.
  */
 
 import type { Socket } from 'node:net';
@@ -22,7 +22,7 @@ const AGAIN_CHANCE = 0.3;
 /** Keys are spread over so many slots of a cluster: enough of them are in a slot that moves. */
 export const TAGS = 200;
 
-const REDIRECTIONS_MAX = 5;
+const REDIRECTS_MAX = 5;
 
 export interface WriterParts {
   /** The port of the server that has a key now, on 127.0.0.1. */
@@ -316,7 +316,7 @@ export class Writer {
   ): Promise<Given<Value>> {
     let port = this.#parts.portOf(key);
     let isAsked = false;
-    for (let redirections = 0; redirections < REDIRECTIONS_MAX; redirections += 1) {
+    for (let redirects = 0; redirects < REDIRECTS_MAX; redirects += 1) {
       const redis = this.#connectionTo(port);
       if (redis.status !== 'ready') return { kind: 'unsent' };
       const fromMs = Date.now();
