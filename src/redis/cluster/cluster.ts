@@ -284,7 +284,7 @@ function gains(before: PrimaryNode, after: PrimaryNode): boolean {
   });
 }
 
-/** Everything that listeners are told about. */
+/** Everything whose changes listeners receive. */
 function textOf({ primaries }: View): string {
   const ranges = (slots: readonly SlotRange[]) => slots.map((range) => range.join('-')).join();
   return primaries
