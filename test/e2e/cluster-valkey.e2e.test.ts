@@ -66,16 +66,16 @@ describe('a relay of a cluster of Valkey 9', () => {
     const value = 'x'.repeat(LARGE_BYTES);
     await setKeysAt(cluster.primaries, 'a', { fromMs: 8_000, value });
     await tracked(relay, KEYS);
-    const heard = await expirationsHeardAt(to);
+    const announced = await announcedBy(to);
     await migrate(from, to);
-    await eventually('the target announces keys', () => heard.keys.size > 0);
+    await eventually('the target announces keys', () => announced.keys.size > 0);
     await from.client.call('CLUSTER', 'CANCELSLOTMIGRATIONS');
     expect(await migrationOf(from)).toBe('cancelled');
-    heard.end();
+    announced.end();
     const kept = await keysOf([from]);
-    expect([...heard.keys].filter((key) => kept.has(key))).toEqual([...heard.keys]);
+    expect([...announced.keys].filter((key) => kept.has(key))).toEqual([...announced.keys]);
     // Keys that are deleted now exist nowhere, although the target had announced them.
-    const deleted = [...heard.keys].slice(0, Math.ceil(heard.keys.size / 2));
+    const deleted = [...announced.keys].slice(0, Math.ceil(announced.keys.size / 2));
     for (const key of deleted) await from.client.del(key);
     await expectAll(receiver, KEYS - deleted.length);
     expectOnTime(late);
@@ -107,7 +107,7 @@ describe('a relay of a cluster of Valkey 9', () => {
 });
 
 /** The keys whose deadlines a node announces. */
-async function expirationsHeardAt({ port }: ClusterNode) {
+async function announcedBy({ port }: ClusterNode) {
   const client = new Redis(port, '127.0.0.1', { protocol: 2 });
   const keys = new Set<string>();
   client.on('message', (_, key: string) => keys.add(key));
