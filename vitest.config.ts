@@ -34,6 +34,9 @@ const LATENESS = 'test/e2e/{deadlines,failing-endpoint,take-over}.e2e.test.ts';
 /** Suites that start a dozen servers and relays at once. */
 const GROUPS_OF_SERVERS = 'test/e2e/{sentinel*,cluster-*}.e2e.test.ts';
 
+/** Those of them that take minutes, and run every night. */
+const GROUPS_OF_SERVERS_NIGHTLY = 'test/e2e/cluster-{failures,moves,valkey}.e2e.test.ts';
+
 // Projects with another number of workers, or with more time, run one after the other.
 // biome-ignore lint/style/noDefaultExport: vitest reads the default export
 export default defineConfig({
@@ -76,8 +79,18 @@ export default defineConfig({
         test: {
           name: 'topologies',
           include: [GROUPS_OF_SERVERS],
+          exclude: [GROUPS_OF_SERVERS_NIGHTLY],
           fileParallelism: false,
           sequence: { groupOrder: 2 },
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'topologies-nightly',
+          include: [GROUPS_OF_SERVERS_NIGHTLY],
+          fileParallelism: false,
+          sequence: { groupOrder: 8 },
         },
       },
       // Each of the others has a script of its own.

@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { freePort } from '../../scripts/lib/free-port.mjs';
 import { findRedisServer, type RunningRedis, startRedis } from '../../scripts/lib/redis-server.mjs';
@@ -81,6 +82,12 @@ export async function startSentinel(
 }
 
 /** The name of the primary in all groups. */
+/** A failover takes a few seconds. */
+const MOVED_MS_MAX = 30_000;
+
+/** A sentinel that is asked during a failover refuses. */
+const ASK_EVERY_MS = 500;
+
 export const MASTER = 'mymaster';
 
 export interface GroupOptions {
@@ -143,7 +150,10 @@ export class SentinelGroup implements AsyncDisposable {
     return server;
   }
 
-  /** Asks for a failover until a sentinel begins it; resolves when a majority names another server. */
+  /**
+   * Asks for a failover until a majority names another server, and resolves with that. A sentinel that begins a failover
+   * may abort it: on a busy machine, no replica is good enough for a moment.
+   */
   async failOver(): Promise<RunningRedis> {
     const before = await this.primary();
     const ask = (sentinel: RunningSentinel) =>
@@ -151,8 +161,17 @@ export class SentinelGroup implements AsyncDisposable {
         () => true,
         () => false,
       );
-    await eventually('a failover', () => this.sentinels[0] && ask(this.sentinels[0]), 30_000);
-    return this.movedFrom(before);
+    const untilMs = performance.now() + MOVED_MS_MAX;
+    const asking = (async () => {
+      while (performance.now() < untilMs && (await this.primary().catch(() => null)) === before) {
+        const [sentinel] = this.sentinels;
+        if (sentinel !== undefined) await ask(sentinel);
+        await sleep(ASK_EVERY_MS);
+      }
+    })();
+    const moved = await this.movedFrom(before);
+    await asking;
+    return moved;
   }
 
   /** Resolves with the new primary when a majority names another server than this one. */
@@ -163,7 +182,7 @@ export class SentinelGroup implements AsyncDisposable {
         const now = await this.primary().catch(() => before);
         return now === before ? null : now;
       },
-      30_000,
+      MOVED_MS_MAX,
     );
   }
 
