@@ -82,7 +82,8 @@ export class Tracker {
   /**
    * Reads these keys, and writes the readings to the index. A key that is missing by now, and whose deadline was read
    * after the change, has expired at that deadline if it has passed. The deadline in the index does not count: its
-   * expiration may have been captured since. Rejects when the keys cannot be read.
+   * expiration may have been captured since. A key that is elsewhere has the deadline that was read after the change.
+   * Rejects when the keys cannot be read.
    */
   async reread(keys: readonly ChangedKey[], reader: KeyReader): Promise<readonly KeyReading[]> {
     const readings = await this.#track(keys, reader, () => true);
@@ -175,10 +176,10 @@ export class Tracker {
 
 /** Returns the reading of a missing key as if the key still had the deadline at which it expired. */
 function expiredBy(reading: KeyReading, knownMs: number | undefined): KeyReading {
-  if (reading.ttl !== 'missing' || knownMs === undefined || knownMs > reading.readAtMs) {
-    return reading;
-  }
-  return { ...reading, ttl: 'volatile', deadlineMs: knownMs };
+  if (knownMs === undefined) return reading;
+  const { ttl, readAtMs } = reading;
+  const hasKnown = ttl === 'elsewhere' || (ttl === 'missing' && knownMs <= readAtMs);
+  return hasKnown ? { ...reading, ttl: 'volatile', deadlineMs: knownMs } : reading;
 }
 
 /** Whether the reading is probably of the life of the key that had this deadline. */

@@ -20,7 +20,7 @@ import type { RoutedKeyspace } from './routed-keyspace.js';
 export const GATHER_MS = 10;
 
 /** How soon a key is read again that is about to move to another primary. */
-const MOVING_AGAIN_MS = 100;
+export const MOVING_AGAIN_MS = 100;
 
 export interface IndexUpdaterParts {
   readonly queue: EventQueue;
@@ -95,9 +95,9 @@ export class IndexUpdater {
   }
 
   /**
-   * Reads changed keys. Resolves with the missing ones whose deadlines may have changed. A key that cannot be read now is read by the next sweep.
-   * Outside a term of its primary, a change is dropped: the next term reads all keys again. Rejects when the deadlines
-   * cannot be stored.
+   * Reads changed keys. Resolves with those that are not there, and whose deadlines may have changed. A key that cannot be
+   * read now is read by the next sweep. Outside a term of its primary, a change is dropped: the next term reads all keys
+   * again. Rejects when the deadlines cannot be stored.
    */
   async #read(keys: readonly ChangedEvent[]): Promise<readonly KeyInDatabase[]> {
     const { owners, keyspace, tracker, values } = this.#parts;
@@ -112,7 +112,8 @@ export class IndexUpdater {
     void values.onTracked(readings);
     // A migration announces keys at the node that is to have them, which does not change their deadlines.
     const hints = new Set(keys.flatMap((event) => (event.isHint ? keyId(event) : [])));
-    return readings.filter((one) => one.ttl === 'missing' && !hints.has(keyId(one)));
+    const isThere = ({ ttl }: KeyReading) => ttl !== 'missing' && ttl !== 'elsewhere';
+    return readings.filter((one) => !isThere(one) && !hints.has(keyId(one)));
   }
 
   /**
@@ -133,7 +134,10 @@ export class IndexUpdater {
     await values.onRemoved(gone);
   }
 
-  /** Reads keys again that were on their way from one primary to another. A primary that is away reads all keys later. */
+  /**
+   * Reads keys again that were on their way from one primary to another. A primary that is away reads all keys later. The
+   * deadline that was read after the change is in the index by now, and may be consumed by then.
+   */
   #readAgain(events: readonly ChangedEvent[], readings: readonly KeyReading[]): void {
     const { owners, queue, clock } = this.#parts;
     if (owners.sole !== null) return;
@@ -143,7 +147,10 @@ export class IndexUpdater {
       if (owner === null) continue;
       clock.after(MOVING_AGAIN_MS, () => {
         if (!owners.all.includes(owner)) return;
-        for (const { interval: _, ...event } of some) queue.push(event);
+        for (const { kind, database, key, detectedAtMs, isRemoval, isHint } of some) {
+          const what = { ...(isRemoval ? { isRemoval } : {}), ...(isHint ? { isHint } : {}) };
+          queue.push({ kind, database, key, detectedAtMs, ...what });
+        }
       });
     }
   }

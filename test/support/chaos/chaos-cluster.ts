@@ -9,6 +9,9 @@ import { ReplicationRecord } from './replication-record.js';
 const LOOK_EVERY_MS = 50;
 const FAILOVER_MS_MAX = 60_000;
 
+/** Of a key's name, such as `order:{7}:207`. */
+const NAME_PARTS = 3;
+
 export class ChaosCluster implements AsyncDisposable {
   readonly cluster: RunningCluster;
   readonly nodes: readonly ClusterNode[];
@@ -80,14 +83,16 @@ export class ChaosCluster implements AsyncDisposable {
     }
   }
 
-  /** The deadline that the application had given the key. */
+  /** The deadline that the application had given the key, or the key that was renamed to it. */
   givenDeadlineMs(key: string, deadlineMs: number): number {
-    let givenMs = deadlineMs;
-    for (let before: number | undefined = givenMs; before !== undefined; ) {
-      givenMs = before;
-      before = this.#shifts.get(`${key} ${givenMs}`);
+    const parts = key.split(':');
+    // Renamed keys have longer names.
+    for (let length = parts.length; length >= NAME_PARTS; length -= 1) {
+      const name = parts.slice(0, length).join(':');
+      const before = this.#shifts.get(`${name} ${deadlineMs}`);
+      if (before !== undefined) return this.givenDeadlineMs(name, before);
     }
-    return givenMs;
+    return deadlineMs;
   }
 
   /** Asks again and again which shards there are, as an application does. */
